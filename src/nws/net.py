@@ -1,0 +1,66 @@
+"""One trained net: hyper-parameters, layout, snapshots of theta, and what happened while it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nws.errors import NwsError, unknown
+from nws.layout import Layout
+from nws.space import HyperParameters
+
+# Columns of `Net.history`, a row per record. Accuracies are fractions of clean images in evaluation mode.
+HISTORY = ("step", "train_accuracy", "validation_accuracy", "test_accuracy", "filtered_validation_accuracy")
+STATUSES = ("ok", "diverged")
+
+
+def snapshot_records(records: int, snapshots: int) -> np.ndarray:
+    """Which of `records` records (0 is the initialization) are kept as snapshots: round(linspace(1, T, S)), A.2. (S,) ints."""
+    return np.round(np.linspace(1, records, snapshots)).astype(np.int64) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """One net. Refuses nonsense when built.
+
+    theta    (S, P) float32: snapshot s is theta[s - 1]; its tensors lie where `layout` says
+    epoch    (S,) int: epochs trained when the snapshot was taken; 0 is the initialization
+    history  (T, 5) float64, columns `HISTORY`, a row per epoch, the initialization first
+    status   "ok", or "diverged" when weights or loss stopped being finite (the last records then hold NaN or inf)
+    about    provenance: seed, engine, image checksums, versions ... (str -> JSON value)
+    """
+
+    number: int
+    hp: HyperParameters
+    layout: Layout
+    theta: np.ndarray
+    epoch: np.ndarray
+    history: np.ndarray
+    status: str = "ok"
+    seconds: float = 0.0
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        at = f"net {self.number}"
+        if self.number < 0:
+            raise NwsError(f"{at}: nets are numbered from 0")
+        if self.theta.dtype != np.float32 or self.theta.ndim != 2 or not len(self.theta):
+            raise NwsError(f"{at}: theta must be (snapshots, weights) float32, got {self.theta.shape} {self.theta.dtype}")
+        if self.theta.shape[1] != self.layout.size:
+            raise NwsError(f"{at}: theta has {self.theta.shape[1]:,} weights, its layout {self.layout.size:,}")
+        if self.epoch.shape != self.theta.shape[:1] or np.any(np.diff(self.epoch) < 0):
+            raise NwsError(f"{at}: epoch must give one number per snapshot, not falling")
+        if self.history.ndim != 2 or self.history.shape[1] != len(HISTORY):
+            raise NwsError(f"{at}: history must be (records, {len(HISTORY)}), got {self.history.shape}")
+        if self.status not in STATUSES:
+            raise unknown(f"{at}: status", self.status, STATUSES)
+        if self.status == "ok" and not np.isfinite(self.theta).all():
+            raise NwsError(f"{at}: theta holds NaN or infinite weights, but its status is 'ok'")
+
+    @property
+    def test_accuracy(self) -> float:
+        """At the last snapshot; NaN when it was never measured."""
+        return float(self.history[-1, HISTORY.index("test_accuracy")]) if len(self.history) else float("nan")
