@@ -94,7 +94,7 @@ def module(hp: HyperParameters, generator: torch.Generator | None = None) -> tor
     from torch import nn
 
     activation = {"relu": nn.ReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[hp.activation]
-    norm = {"eps": BATCH_NORM_EPS, "momentum": 1 - BATCH_NORM_DECAY}
+    norm: dict[str, Any] = {"eps": BATCH_NORM_EPS, "momentum": 1 - BATCH_NORM_DECAY}
     steps: OrderedDict[str, nn.Module] = OrderedDict()
     layers = layout(hp).layers
     number = 0
@@ -120,12 +120,12 @@ def module(hp: HyperParameters, generator: torch.Generator | None = None) -> tor
 
 
 def _dropout(generator: torch.Generator | None) -> torch.nn.Module:
-    from torch import Tensor, nn
+    from torch import nn
 
     class Dropout(nn.Module):
         """nn.Dropout with its own stream of random numbers: a net must not depend on what else its process does."""
 
-        def forward(self, x: Tensor) -> Tensor:
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
             if not self.training:
                 return x
             keep = x.new_empty(x.shape).bernoulli_(1 - DROPOUT, generator=generator)

@@ -10,6 +10,6 @@ class NwsError(ValueError):
 
 def unknown(what: str, name: object, valid: Iterable[object]) -> NwsError:
     """The error for a name outside a closed list: the valid names, nearest first."""
-    valid = [str(v) for v in valid]
-    near = difflib.get_close_matches(str(name), valid, n=len(valid), cutoff=0.0)
-    return NwsError(f"{what} {str(name)!r} is unknown: use one of {', '.join(near + [v for v in valid if v not in near])}")
+    names = [str(v) for v in valid]
+    nearest = sorted(names, key=lambda v: -difflib.SequenceMatcher(None, str(name), v).ratio())
+    return NwsError(f"{what} {str(name)!r} is unknown: use one of {', '.join(nearest)}")

@@ -120,7 +120,9 @@ class HyperParameters:
         if self.filter_size % 2 == 0:
             raise NwsError(f"filter_size={self.filter_size}: must be odd, so that 'same' convolutions have a centre")
         if self.width_fc >> (self.depth_fc - 1) < 1:
-            raise NwsError(f"width_fc={self.width_fc} is halved {self.depth_fc - 1} times (depth_fc={self.depth_fc}): nothing is left")
+            raise NwsError(
+                f"width_fc={self.width_fc} is halved {self.depth_fc - 1} times (depth_fc={self.depth_fc}): nothing is left"
+            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> HyperParameters:
