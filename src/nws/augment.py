@@ -1,0 +1,89 @@
+"""Random changes of the training images (A.1 of the paper), for a batch at once: pure functions of images, parameters and noise.
+
+Each image has its own parameters. (The 2020 program drew the colour changes once per batch and changed validation and test
+images too; see FACTS in docs/log.md.)
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+# Per image, uniform in [low, high]. Translation in pixels, angles in degrees. Zoom is the program's +-10%: the paper prints
+# 3.3%, which the program multiplies by 3, as it does the other geometric ranges.
+RANGES = {
+    "shift_x": (-3.0, 3.0),
+    "shift_y": (-3.0, 3.0),
+    "rotation": (-15.0, 15.0),
+    "zoom": (0.9, 1.1),
+    "shear_x": (-3.0, 3.0),
+    "shear_y": (-3.0, 3.0),
+    "brightness": (-0.2, 0.2),
+    "contrast": (0.5, 1.5),
+    "hue": (-0.08, 0.08),  # in turns of the colour circle
+    "saturation": (0.3, 1.5),
+    "noise": (0.0, 0.03),  # standard deviation
+}
+CHUNK = 64  # images at a time: the float pictures of a chunk stay in the cache
+
+
+def draw(n: int, generator: torch.Generator) -> torch.Tensor:
+    """Parameters (n, 11) for n images, columns as in `RANGES`."""
+    low, high = torch.tensor(list(RANGES.values()), device=generator.device).T
+    return low + (high - low) * torch.rand(n, len(RANGES), generator=generator, device=generator.device)
+
+
+def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Images (B, 3, H, W) in [0, 1] -> changed images in [0, 1], the memory format kept."""
+    changed = []
+    for chunk in x.split(CHUNK):
+        noise = torch.empty_like(chunk).normal_(generator=generator)
+        changed.append(apply(chunk, draw(len(chunk), generator), noise))
+    return torch.cat(changed)
+
+
+def apply(x: torch.Tensor, parameters: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    """The written-out rule for given `parameters` (B, 11) and standard normal `noise` (B, 3, H, W): geometry, colour, noise, clip."""
+    values = dict(zip(RANGES, parameters.T.reshape(len(RANGES), -1, 1, 1, 1)))
+    x = warp(x, parameters)
+    x = x + values["brightness"]
+    mean = x.mean((2, 3), keepdim=True)
+    x = (x - mean) * values["contrast"] + mean
+    x = turn_colours(x, values["hue"][:, :, 0], values["saturation"][:, :, 0])
+    return (x + noise * values["noise"]).clamp_(0.0, 1.0)
+
+
+def warp(x: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+    """Translation, rotation, zoom and shear about the centre, bilinear, 0 outside. Output pixel p shows the input at A (p + t)."""
+    shift_x, shift_y, rotation, zoom, shear_x, shear_y = parameters[:, :6].T
+    rotation, shear_x, shear_y = (angle * (math.pi / 180) for angle in (rotation, shear_x, shear_y))
+    a, b = zoom * torch.cos(shear_x - rotation) / torch.cos(shear_x), zoom * torch.sin(shear_x - rotation) / torch.cos(shear_x)
+    c, d = zoom * torch.sin(shear_y + rotation) / torch.cos(shear_y), zoom * torch.cos(shear_y + rotation) / torch.cos(shear_y)
+    half = x.shape[-1] / 2  # affine_grid's unit: the picture reaches from -1 to 1
+    matrix = torch.stack([a, b, (a * shift_x + b * shift_y) / half, c, d, (c * shift_x + d * shift_y) / half], 1).view(-1, 2, 3)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def turn_colours(x: torch.Tensor, hue: torch.Tensor, saturation: torch.Tensor) -> torch.Tensor:
+    """HSV: H + hue, S x saturation (clipped to [0, 1]), V kept. x (B, 3, H, W), hue and saturation (B, 1, 1).
+
+    The usual case distinction by the largest channel is the same as these piecewise linear functions of H, without branches.
+    """
+    red, green, blue = x.unbind(1)
+    value = x.amax(1)
+    chroma = value - x.amin(1)
+    safe = chroma.clamp_min(1e-12)
+    sixth = torch.where(  # H in sixths of a turn
+        value == red, (green - blue) / safe, torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
+    )
+    sixth = sixth + 6 * hue
+    # A brightness change can leave V <= 0: then S is 0, as in HSV of black.
+    chroma = torch.where(value > 0, torch.minimum(chroma * saturation, value), 0.0)
+    channels = []
+    for offset in (5.0, 3.0, 1.0):
+        k = (sixth + offset).remainder(6.0)
+        channels.append(value - chroma * torch.minimum(k, 4.0 - k).clamp(0.0, 1.0))
+    return torch.stack(channels, 1)

@@ -1,0 +1,132 @@
+"""THE loop: epochs, validation, early stopping, snapshots of one net (A.2). Steps and evaluation are the engine's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nws import cnn
+from nws.images import ImageSet
+from nws.net import Net, snapshot_records
+from nws.space import HyperParameters
+from nws.train.early_stopping import EarlyStopping
+
+VALIDATION_SHARE = 0.1
+DECAY = 0.96  # of the learning rate, after each epoch
+MAX_EPOCHS = 1000  # as in the 2020 program; early stopping comes long before
+
+
+class Engine(Protocol):
+    """Steps and evaluation of one net. Everything random but dropout and augmentation is decided in the loop."""
+
+    name: str
+
+    def train(self, batches: np.ndarray, learning_rate: float) -> float:
+        """One training step per row of `batches` (steps, B), indices of training images. Returns the mean loss."""
+
+    def accuracy(self, images: str, index: np.ndarray | None = None) -> float:
+        """Share of correct labels in evaluation mode on clean "train" or "test" images (all, or those of `index`)."""
+
+    def theta(self) -> np.ndarray:
+        """A copy of the weights, (P,) float32 in the order of the layout."""
+
+
+# (hyper-parameters, initial theta, images, seed of dropout and augmentation) -> engine
+MakeEngine = Callable[[HyperParameters, np.ndarray, ImageSet, int], Engine]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Said after each record of a net."""
+
+    number: int
+    epoch: int
+    validation_accuracy: float
+    images: int  # trained on since the last word
+
+
+def train_net(
+    number: int,
+    hp: HyperParameters,
+    images: ImageSet,
+    make_engine: MakeEngine,
+    *,
+    seed: int = 0,
+    snapshots: int = 20,
+    epochs: int = MAX_EPOCHS,
+    tell: Callable[[Progress], None] = lambda progress: None,
+) -> Net:
+    """Train one net. A function of (seed, number, hp, images) and the engine's arithmetic: never of order, process or load.
+
+    Records are taken before training and after each epoch; `snapshots` of them are kept, round(linspace(1, T, S)).
+    All T records are held in memory until then: 4 bytes x P x T, 60 MB for the fixed net after 160 epochs.
+    """
+    started = time.perf_counter()
+    order, initial, stream = (np.random.default_rng([seed, number, purpose]) for purpose in range(3))
+    engine = make_engine(hp, cnn.initialize(hp, initial), images, int(stream.integers(2**63)))
+    validation, training = split_validation(len(images.y_train), order)
+    # As many training images as validation images tell the training accuracy: it is for the curves, not for decisions.
+    watched = training[: len(validation)]
+    stopping = EarlyStopping()
+    records, history = [], []
+    step, status, learning_rate = 0, "ok", hp.learning_rate
+    for epoch in range(epochs + 1):
+        seen, loss = 0, 0.0
+        if epoch > 0:  # the first record is the initialization
+            batches = epoch_batches(images.y_train, training, hp.batch_size, order)
+            loss = engine.train(batches, learning_rate)
+            learning_rate *= DECAY
+            step, seen = step + len(batches), batches.size
+        records.append(engine.theta())
+        accuracy = engine.accuracy("train", validation)
+        stop = stopping.update(accuracy)
+        history.append([step, engine.accuracy("train", watched), accuracy, engine.accuracy("test"), stopping.filtered])
+        tell(Progress(number, epoch, accuracy, seen))
+        if not (np.isfinite(loss) and np.isfinite(records[-1]).all()):
+            status = "diverged"
+        if stop or status == "diverged":
+            break
+    kept = snapshot_records(len(records), snapshots)
+    return Net(
+        number=number,
+        hp=hp,
+        layout=cnn.layout(hp),
+        theta=np.stack([records[k] for k in kept]),
+        epoch=kept,
+        history=np.array(history),
+        status=status,
+        seconds=time.perf_counter() - started,
+        about={"seed": seed, "engine": engine.name},
+    )
+
+
+def split_validation(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """10% of n training images at random for validation, at least one; (validation, training) indices."""
+    order = rng.permutation(n)
+    cut = max(1, round(n * VALIDATION_SHARE))
+    return order[:cut], order[cut:]
+
+
+def epoch_batches(labels: np.ndarray, training: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+    """The batches of one epoch, (floor(n / B), B) indices of training images in a fresh order.
+
+    When the image set has more images of one class than of another (SVHN, MNIST), every epoch draws afresh K of each class,
+    K being the smallest class of the training part. Fewer images than a batch: one step with all of them.
+    """
+    if len(set(np.unique(labels, return_counts=True)[1])) > 1:
+        training = balanced(labels, training, rng)
+    order = rng.permutation(training)
+    batch_size = min(batch_size, len(order))
+    steps = len(order) // batch_size
+    return order[: steps * batch_size].reshape(steps, batch_size)
+
+
+def balanced(labels: np.ndarray, index: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Of the images `index`, as many of each class as the rarest has, at random."""
+    of_class = [index[labels[index] == label] for label in np.unique(labels[index])]
+    smallest = min(len(members) for members in of_class)
+    return np.concatenate([rng.choice(members, smallest, replace=False) for members in of_class])

@@ -1,0 +1,185 @@
+"""Who trains which net: this process, or a pool of processes with one thread each."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nws.errors import NwsError, unknown
+from nws.images import ImageSet
+from nws.net import Net
+from nws.space import HyperParameters
+from nws.train.loop import MAX_EPOCHS, MakeEngine, Progress, train_net
+
+ENGINES = ("auto", "torch")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Net `number` of a zoo, to be trained with these hyper-parameters."""
+
+    number: int
+    hp: HyperParameters
+
+
+Tell = Callable[[Progress], None]
+
+
+def train(
+    jobs: Sequence[Job],
+    images: Mapping[str, ImageSet],
+    *,
+    seed: int = 0,
+    snapshots: int = 20,
+    epochs: int = MAX_EPOCHS,
+    engine: str = "auto",
+    workers: int = 1,
+    tell: Tell = lambda progress: None,
+) -> Iterator[Net]:
+    """Train the jobs and yield each net as it is done, in any order; the nets do not depend on `workers` or the order.
+
+    `images` holds the image set of every job by name. `tell` hears of every record (see `Progress`). Closing the iterator
+    ends the workers. Raises NwsError when an image set is missing or a worker dies.
+    """
+    make_engine(engine)
+    for job in jobs:
+        if job.hp.dataset not in images:
+            raise unknown(f"net {job.number} wants an image set that was not given:", job.hp.dataset, images)
+    settings = {"seed": seed, "snapshots": snapshots, "epochs": epochs}
+    if min(workers, len(jobs)) <= 1:
+        with _one_thread():
+            for job in jobs:
+                yield train_net(job.number, job.hp, images[job.hp.dataset], make_engine(engine), tell=tell, **settings)
+    else:
+        yield from _pool(jobs, images, engine, min(workers, len(jobs)), tell, settings)
+
+
+def make_engine(name: str) -> MakeEngine:
+    if name not in ENGINES:
+        raise unknown("engine", name, ENGINES)
+    from nws.train.torch_engine import TorchEngine
+
+    return TorchEngine
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread per net: several in one small net lose more than they win, and the sums would depend on their number."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # vanishing moments of Adam otherwise cost up to a hundred times an ordinary product
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+
+def _pool(
+    jobs: Sequence[Job], images: Mapping[str, ImageSet], engine: str, workers: int, tell: Tell, settings: dict[str, Any]
+) -> Iterator[Net]:
+    waiting = list(reversed(jobs))
+    busy: dict[Connection, tuple[Any, Job | None]] = {}
+    context = multiprocessing.get_context("spawn")  # fork would copy a process whose threads hold locks
+    folder = tempfile.TemporaryDirectory(prefix="nws-images-", ignore_cleanup_errors=True)
+    try:
+        shared = _share(images, Path(folder.name))
+        for _ in range(workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, shared, engine, settings), daemon=True)
+            process.start()
+            theirs.close()  # so that a dead worker is an end of file here
+            busy[ours] = (process, None)
+        while busy:
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                process, job = busy[connection]
+                message = _receive(connection, process, job)
+                if isinstance(message, Progress):
+                    tell(message)
+                    continue
+                if isinstance(message, Exception):
+                    raise message
+                if isinstance(message, Net):
+                    yield message
+                if not waiting:
+                    connection.close()
+                    process.join()
+                    del busy[connection]
+                    continue
+                job = waiting.pop()
+                busy[connection] = (process, job)
+                connection.send(job)
+                if all(job for _, job in busy.values()):  # every worker has mapped the images: the names can go, so that
+                    folder.cleanup()  # not even `kill -9` leaves them behind
+    finally:
+        for process, _ in busy.values():
+            process.terminate()
+        for process, _ in busy.values():
+            process.join()
+        folder.cleanup()
+
+
+def _receive(connection: Connection, process: Any, job: Job | None) -> Any:
+    try:
+        return connection.recv()
+    except (EOFError, ConnectionResetError):
+        process.join()
+        doing = f"training net {job.number}" if job else "starting"
+        raise NwsError(
+            f"a worker died while {doing} (exit code {process.exitcode}): was memory short? Finished nets are kept; "
+            "the same command goes on from there, if need be with fewer --workers"
+        ) from None
+
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+Shared = list[tuple[dict[str, Any], dict[str, str]]]  # per image set: what is small, and array -> file
+
+
+def _share(images: Mapping[str, ImageSet], folder: Path) -> Shared:
+    """Put the pictures in files that every worker maps, so that they are in memory once."""
+    shared = []
+    for k, s in enumerate(images.values()):
+        files = {array: str(folder / f"{k}-{array}.npy") for array in ARRAYS}
+        for array, file in files.items():
+            np.save(file, getattr(s, array))
+        shared.append(({"name": s.name, "classes": s.classes, "about": dict(s.about)}, files))
+    return shared
+
+
+def _work(connection: Connection, shared: Shared, engine: str, settings: dict[str, Any]) -> None:
+    """A worker's life: map the images, then train one job after another until the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair; it ends us
+    try:
+        images = {}
+        for small, files in shared:
+            # "c", copy on write: shared like a read-only map, but PyTorch does not warn of an unwritable array
+            images[small["name"]] = ImageSet(**small, **{array: np.load(file, mmap_mode="c") for array, file in files.items()})
+        make = make_engine(engine)
+        connection.send("ready")
+        with _one_thread():
+            while True:
+                job = connection.recv()
+                net = train_net(job.number, job.hp, images[job.hp.dataset], make, tell=connection.send, **settings)
+                connection.send(net)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone or done
+    except Exception as error:
+        connection.send(error)
