@@ -61,6 +61,12 @@ class Property:
             return value
         raise NwsError(f"{self.name}={value!r}: must be a whole number of at least {self.minimum}, the paper's are {self.options}")
 
+    def label(self, value: Any) -> str:
+        """How the value is written in tables, figures and as a class: on/off for switches."""
+        if self.type is bool:
+            return "on" if value else "off"
+        return f"{value:g}" if self.continuous else str(value)
+
     def draw(self, u: float, options: tuple[Any, ...]) -> Any:
         """The value for u, uniform in [0, 1)."""
         if len(options) == 1:

@@ -1,5 +1,7 @@
 from dataclasses import dataclass, field
 import numpy as np
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     name: str

@@ -1,0 +1,80 @@
+"""What meta-classifiers read, from one zoo: statistics, layer-wise statistics or raw weights, each computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nws import features
+from nws.zoo import Zoo
+
+TRAIN_SLICES = 10  # random slices of each vector on which local statistics are learned (FACTS 6, local SVMs)
+TEST_SLICES = 10  # evenly spread slices of each vector on which everything local is tested
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which weights: consecutive ones of a part (slice_length None: the whole part) at these snapshots."""
+
+    part: str
+    slice_length: int | None
+    snapshots: tuple[int, ...]
+
+
+class Inputs:
+    """Rows for training and testing, always in the order (net, snapshot, slice); `seed` draws the training slices."""
+
+    def __init__(self, zoo: Zoo, seed: int = 0):
+        self.zoo = zoo
+        self.seed = seed
+        self._known: dict[tuple[Any, ...], np.ndarray] = {}
+
+    def rows(self, reads: str, where: Where, nets: Sequence[int], test: bool) -> Any:
+        """X for these nets: (nets x rows_per_net, F), or for training on raw weights a list of 1-D vectors."""
+        if reads == "weights":
+            return self._weights(where, nets, test)
+        return np.concatenate([self._statistics(reads, where, int(net), test) for net in nets])
+
+    def slices_per_snapshot(self, reads: str, where: Where, test: bool) -> int:
+        if where.slice_length is None or (reads == "weights" and not test):
+            return 1
+        return TEST_SLICES if test else TRAIN_SLICES
+
+    def _statistics(self, reads: str, where: Where, net: int, test: bool) -> np.ndarray:
+        key = (reads, where, test and where.slice_length is not None, net)
+        if key not in self._known:
+            layout = self.zoo.layout(net)
+            theta = np.stack([self.zoo.theta(net, s) for s in where.snapshots])  # (S, P)
+            if reads == "layer-statistics":
+                found = features.layer_statistics(theta, layout)
+                parts = [layout.layers[name.split(".")[0]]["weight"].part for name in features.feature_names(layout)]
+                found = found[:, [where.part in ("all", part) for part in parts]]
+            else:
+                vectors = theta[:, layout.part(where.part)]
+                if where.slice_length is not None:
+                    starts = self._starts(net, vectors.shape[1], where.slice_length, test)
+                    vectors = np.stack([vectors[:, a : a + where.slice_length] for a in starts], 1)  # (S, K, L)
+                found = features.statistics(vectors)
+            self._known[key] = found.reshape(-1, found.shape[-1])
+        return self._known[key]
+
+    def _starts(self, net: int, size: int, length: int, test: bool) -> np.ndarray:
+        if test:
+            return np.round(np.linspace(0, size - length, TEST_SLICES)).astype(np.int64)
+        return np.random.default_rng([self.seed, net]).integers(0, size - length + 1, TRAIN_SLICES)
+
+    def _weights(self, where: Where, nets: Sequence[int], test: bool) -> Any:
+        if not test or where.slice_length is None:
+            return self.zoo.vectors(nets, where.snapshots, where.part)
+        of_net, of_snapshot, starts = [], [], []
+        for net in nets:
+            part = self.zoo.layout(int(net)).part(where.part)
+            even = part.start + self._starts(int(net), part.stop - part.start, where.slice_length, test=True)
+            for snapshot in where.snapshots:
+                of_net += [int(net)] * len(even)
+                of_snapshot += [snapshot] * len(even)
+                starts.append(even)
+        return self.zoo.slices(of_net, of_snapshot, np.concatenate(starts), where.slice_length)
