@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 # Per image, uniform in [low, high]. Translation in pixels, angles in degrees. Zoom is the program's +-10%: the paper prints
 # 3.3%, which the program multiplies by 3, as it does the other geometric ranges.
@@ -47,7 +47,7 @@ def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def apply(x: torch.Tensor, parameters: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """The written-out rule for given `parameters` (B, 11) and standard normal `noise` (B, 3, H, W): geometry, colour, noise, clip."""
+    """The written-out rule for given `parameters` (B, 11) and standard normal `noise` (B, 3, H, W): geometry, colours, clip."""
     values = dict(zip(RANGES, parameters.T.reshape(len(RANGES), -1, 1, 1, 1)))
     x = warp(x, parameters)
     x = x + values["brightness"]
@@ -65,8 +65,8 @@ def warp(x: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     c, d = zoom * torch.sin(shear_y + rotation) / torch.cos(shear_y), zoom * torch.cos(shear_y + rotation) / torch.cos(shear_y)
     half = x.shape[-1] / 2  # affine_grid's unit: the picture reaches from -1 to 1
     matrix = torch.stack([a, b, (a * shift_x + b * shift_y) / half, c, d, (c * shift_x + d * shift_y) / half], 1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    grid = functional.affine_grid(matrix, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def turn_colours(x: torch.Tensor, hue: torch.Tensor, saturation: torch.Tensor) -> torch.Tensor:

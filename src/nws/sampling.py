@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from nws import images as image_sets
-from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.net import Net
 from nws.space import HyperParameters, Space
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Progress
 from nws.train.runners import Job, cores, train
 from nws.zoo import Zoo
+
+Tell = Callable[[Progress | Net], None]
 
 
 def sample(
@@ -30,7 +30,7 @@ def sample(
     data: str | Path | None = None,
     engine: str = "auto",
     space: Space | None = None,
-    tell: Callable[[Progress | Net], None] = lambda said: None,
+    tell: Tell = lambda said: None,
 ) -> Zoo:
     """Train the nets into the zoo at `path` and return it. Nets the zoo already holds are left alone: the same call resumes.
 
@@ -46,39 +46,68 @@ def sample(
     Raises NwsError for unknown image sets, a zoo made with other settings, a full disk or a dead worker.
     """
     given = [images] if isinstance(images, str | ImageSet) else list(images or sorted({hp.dataset for hp in nets}))
-    sets = {s.name: s for s in (_load(i, data, limit, limit_test) for i in given)}
+    sets = {s.name: s for s in given if isinstance(s, ImageSet)}
+    sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test)
     if len(sets) == 1:
         nets = [hp.with_(dataset=next(iter(sets))) for hp in nets]
-    zoo = Zoo.create(
-        path,
-        space=space,
-        seed=seed,
-        nets=len(nets),
-        images={name: dict(s.about) for name, s in sets.items()},
-        epochs=epochs,
-        snapshots=snapshots,
-    )
-    done = set(zoo.index.index)
-    jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
-    for net in train(
-        jobs,
-        sets,
-        seed=seed,
-        snapshots=snapshots,
-        epochs=epochs,
-        engine=engine,
-        workers=cores() if workers is None else workers,
-        tell=tell,
-    ):
-        zoo.append(net)
-        tell(net)
+    zoo = prepare(path, nets, sets, seed=seed, snapshots=snapshots, epochs=epochs, space=space)
+    fill(zoo, nets, sets, seed=seed, snapshots=snapshots, epochs=epochs, workers=workers, engine=engine, tell=tell)
     return zoo
 
 
-def _load(given: str | ImageSet, data: str | Path | None, limit: int | None, limit_test: int | None) -> ImageSet:
-    if isinstance(given, ImageSet):
-        return given
-    return image_sets.load(given, folder=data, limit=limit, limit_test=limit_test)
+def load_images(
+    names: Sequence[str],
+    data: str | Path | None = None,
+    limit: int | None = None,
+    limit_test: int | None = None,
+    progress: bool = False,
+) -> dict[str, ImageSet]:
+    """The named image sets by name; see `nws.images.load`."""
+    return {
+        name: image_sets.load(name, folder=data, limit=limit, limit_test=limit_test, progress=progress)
+        for name in dict.fromkeys(names)
+    }
+
+
+def prepare(
+    path: str | Path,
+    nets: Sequence[HyperParameters],
+    sets: Mapping[str, ImageSet],
+    *,
+    seed: int,
+    snapshots: int,
+    epochs: int,
+    space: Space | None = None,
+) -> Zoo:
+    """The zoo at `path`: made, or opened when it was made with the same settings."""
+    about = {name: dict(s.about) for name, s in sets.items()}
+    return Zoo.create(path, space=space, seed=seed, nets=len(nets), images=about, epochs=epochs, snapshots=snapshots)
+
+
+def finished(zoo: Zoo, nets: int) -> set[int]:
+    """Which of the first `nets` numbers the zoo holds."""
+    return {int(n) for n in zoo.index.index if n < nets}
+
+
+def fill(
+    zoo: Zoo,
+    nets: Sequence[HyperParameters],
+    sets: Mapping[str, ImageSet],
+    *,
+    seed: int,
+    snapshots: int,
+    epochs: int,
+    workers: int | None = None,
+    engine: str = "auto",
+    tell: Tell = lambda said: None,
+) -> None:
+    """Train the nets the zoo lacks, each on disk as soon as it is done."""
+    done = finished(zoo, len(nets))
+    jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
+    workers = cores() if workers is None else workers
+    for net in train(jobs, sets, seed=seed, snapshots=snapshots, epochs=epochs, engine=engine, workers=workers, tell=tell):
+        zoo.append(net)
+        tell(net)
 
 
 def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], epochs: int, snapshots: int) -> list[str]:
@@ -97,6 +126,3 @@ def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], epoc
                 "they take all images in one step per epoch"
             )
     return notes
-
-
-__all__ = ["NwsError", "cautions", "sample"]

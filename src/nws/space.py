@@ -67,6 +67,17 @@ class Property:
             return "on" if value else "off"
         return f"{value:g}" if self.continuous else str(value)
 
+    def parse(self, text: str) -> Any:
+        """The value a user typed; the inverse of `label`."""
+        try:
+            if self.type is bool:
+                return {"on": True, "true": True, "1": True, "off": False, "false": False, "0": False}[text.lower()]
+            return self.check(self.type(text))
+        except (KeyError, ValueError) as error:
+            if isinstance(error, NwsError):
+                raise
+            raise NwsError(f"{self.name}={text}: write it like {', '.join(self.label(o) for o in self.options)}") from None
+
     def draw(self, u: float, options: tuple[Any, ...]) -> Any:
         """The value for u, uniform in [0, 1)."""
         if len(options) == 1:

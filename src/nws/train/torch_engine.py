@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from nws import cnn
 from nws.augment import augment
@@ -44,7 +44,7 @@ class TorchEngine:
             if self._hp.augmentation:
                 x = augment(x, self._random)
             self._gradient.zero_()
-            loss = F.cross_entropy(self._module(x), y)
+            loss = functional.cross_entropy(self._module(x), y)
             loss.backward()  # type: ignore[no-untyped-call]
             self._update(learning_rate)
             total += loss.detach()

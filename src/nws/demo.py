@@ -1,0 +1,43 @@
+"""The whole story on one small zoo: train it, read four choices back from the weights, draw the finding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nws import figures, results, sampling, terminal
+from nws.protocol import Result, Task
+from nws.space import FIXED
+from nws.zoo import Zoo
+
+IMAGES, EPOCHS, LIMIT, LIMIT_TEST = "digits", 19, 1000, 250  # 19 epochs give 20 records: every one is a snapshot
+PROPERTIES = ("optimizer", "activation", "initialization", "augmentation")
+METAS = ("svm-linear-16", "svm-rbf-16", "dmc")
+ROUNDS, DMC_ROUNDS = 10, 2
+DMC_SLICE, DMC_EPOCHS = 1000, 20
+
+
+def run(out: str | Path, nets: int = 48, workers: int | None = None) -> list[Result]:
+    """Everything below `out`: zoo/, results.json, demo.png. Going on from whatever is there already."""
+    out = Path(out)
+    hps = FIXED.with_(dataset=IMAGES).sample(nets, seed=0)
+    sets = sampling.load_images([IMAGES], None, LIMIT, LIMIT_TEST)
+    zoo = sampling.prepare(out / "zoo", hps, sets, seed=0, snapshots=20, epochs=EPOCHS, space=FIXED.with_(dataset=IMAGES))
+    done = len(sampling.finished(zoo, nets))
+    if done < nets:
+        with terminal.SamplingBar(nets, done) as bar:
+            sampling.fill(zoo, hps, sets, seed=0, snapshots=20, epochs=EPOCHS, workers=workers, tell=bar)
+    rows = classify(zoo, out)
+    figures.save(figures.meta_classification(rows), out / "demo")
+    return rows
+
+
+def classify(zoo: Zoo, out: Path) -> list[Result]:
+    rows = []
+    with terminal.spinner() as tell:
+        for name in PROPERTIES:
+            svms = [Task(name, snapshots=tuple(range(17, 21)))]
+            rows += results.classify(zoo, svms, [m for m in METAS if m != "dmc"], rounds=ROUNDS, out=out, tell=tell)
+            dmc = [Task(name, snapshots=tuple(range(17, 21)), slice_length=DMC_SLICE)]
+            settings = {"dmc": {"epochs": DMC_EPOCHS}}
+            rows += results.classify(zoo, dmc, ["dmc"], rounds=DMC_ROUNDS, out=out, settings=settings, tell=tell)
+    return rows

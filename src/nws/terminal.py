@@ -1,0 +1,128 @@
+"""What users see in the terminal: progress and tables. Nothing here computes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from nws.net import Net
+from nws.protocol import Result
+from nws.train.loop import Progress as Record
+
+console = Console(stderr=True, highlight=False)  # progress and notes; results go to stdout
+out = Console(highlight=False, soft_wrap=True)
+
+
+class SamplingBar:
+    """Nets done, nets/hour, images/s and time left, and a line per net in training; plain lines when nobody watches."""
+
+    def __init__(self, total: int, done: int):
+        self.total, self.done, self.fresh, self.images = total, done, 0, 0
+        self.started = time.monotonic()
+        self.lines: dict[int, TaskID] = {}
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[said]}"), console=console
+        )
+        self.whole = self.bar.add_task("nets", total=total, completed=done, said="")
+
+    def __call__(self, said: Record | Net) -> None:
+        if isinstance(said, Net):
+            self._finished(said)
+        else:
+            self._record(said)
+
+    def _record(self, record: Record) -> None:
+        self.images += record.images
+        if record.number not in self.lines:
+            self.lines[record.number] = self.bar.add_task(f"  net {record.number}", total=None, said="")
+        text = f"epoch {record.epoch}, validation {record.validation_accuracy:.1%}"
+        self.bar.update(self.lines[record.number], said=text)
+        self.bar.update(self.whole, said=self._rate())
+
+    def _finished(self, net: Net) -> None:
+        self.done += 1
+        self.fresh += 1
+        if net.number in self.lines:
+            self.bar.remove_task(self.lines.pop(net.number))
+        self.bar.update(self.whole, completed=self.done, said=self._rate())
+        if not console.is_terminal:
+            said = f"net {net.number}: {net.hp.dataset}, test {net.test_accuracy:.1%}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
+            console.print(f"{said}{' (diverged)' if net.status == 'diverged' else ''} [{self._rate()}]", markup=False)
+
+    def _rate(self) -> str:
+        elapsed = max(time.monotonic() - self.started, 1e-9)
+        said = f"{self.done} of {self.total}, {self.images / elapsed:,.0f} images/s"
+        if self.fresh:
+            left = (self.total - self.done) * elapsed / self.fresh
+            said += f", {3600 * self.fresh / elapsed:,.0f} nets/h, {duration(left)} left"
+        return said
+
+    def __enter__(self) -> SamplingBar:
+        if console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if console.is_terminal:
+            self.bar.stop()
+
+
+@contextlib.contextmanager
+def spinner(quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """A line that tells what is being done, with the time it has taken; yields tell(doing)."""
+    if quiet or not console.is_terminal:
+        yield lambda doing: None
+        return
+    started = time.monotonic()
+    with console.status("") as status:
+        yield lambda doing: status.update(f"{doing} ({duration(time.monotonic() - started)})")
+
+
+def duration(seconds: float) -> str:
+    seconds = round(seconds)
+    if seconds < 100:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def results(rows: Sequence[Result]) -> Table:
+    """The table of `nws classify` and `nws demo`."""
+    shown = Table(title="What can be read from the weights", title_justify="left", caption_justify="left")
+    for heading in ("property", "meta-classifier", "reads", "accuracy", "95% interval", "vote", "chance", "nets train/test"):
+        shown.add_column(heading, justify="left" if heading in ("property", "meta-classifier", "reads") else "right")
+    last = None
+    for r in rows:
+        if last not in (None, r.property):
+            shown.add_section()
+        last = r.property
+        value = r.accuracy if r.accuracy is not None else r.error
+        say: Callable[[Any], str] = (lambda v: f"{v:.1%}") if r.accuracy is not None else (lambda v: f"±{v:.5f}")
+        clear = (r.low > r.chance) if r.accuracy is not None else (r.high < r.chance)
+        length = "whole" if r.slice_length is None else f"{r.slice_length:,}"
+        shown.add_row(
+            r.property,
+            r.meta,
+            f"{length}, {r.part}",
+            f"[bold]{say(value)}[/]" if clear else say(value),
+            f"{say(r.low)} to {say(r.high)}",
+            say(r.vote),
+            say(r.chance),
+            f"{r.n_train}/{r.n_test}",
+        )
+    notes = sorted({note for r in rows for note in r.notes})
+    shown.caption = "\n".join(["bold: the interval lies beyond chance", *notes])
+    return shown
+
+
+def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
+    """Two columns: a name and what is known about it."""
+    shown = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows:
+        shown.add_row(name, value)
+    return shown
