@@ -1,0 +1,256 @@
+"""The protocol: no net on both sides, balanced classes, honest intervals."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+import nws
+from nws import cnn, protocol, results
+from nws.errors import NwsError
+from nws.inputs import Inputs, Where
+from nws.net import HISTORY, Net
+from nws.protocol import Task, draw_round, evaluate, interval
+from nws.zoo import Zoo
+
+SPACE = nws.FIXED.with_(
+    filter_size=3, width_conv=1, width_fc=8, dataset=["mnist", "toy"], optimizer=["adam", "momentum"], activation=["relu", "elu", "tanh"]
+)
+SNAPSHOTS = 3
+
+
+def make_net(number, hp, rng):
+    """A net whose optimizer is written all over its weights and whose other properties are nowhere."""
+    layout = cnn.layout(hp)
+    theta = rng.normal(scale=2.0 if hp.optimizer == "adam" else 1.0, size=(SNAPSHOTS, layout.size)).astype(np.float32)
+    history = np.zeros((SNAPSHOTS, len(HISTORY)))
+    history[:, 1:] = 0.9 if number % 5 else 0.1
+    return Net(number, hp, layout, theta, np.arange(SNAPSHOTS), history)
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    zoo = Zoo.create(tmp_path_factory.mktemp("zoos") / "zoo", space=SPACE, seed=0, nets=48)
+    for number, hp in enumerate(SPACE.sample(48)):
+        zoo.append(make_net(number, hp, rng))
+    return zoo
+
+
+class Spy(ClassifierMixin, BaseEstimator):
+    """Remembers nothing but counts classes: always says the first class. Records which rows it was given."""
+
+    reads = "statistics"
+    seen: list = []  # noqa: RUF012
+
+    def __init__(self, regression=False, random_state=0):
+        self.regression = regression
+        self.random_state = random_state
+
+    def fit(self, x, y):
+        self.classes_ = np.unique(y)
+        Spy.seen.append(("fit", np.asarray(x), np.asarray(y)))
+        return self
+
+    def predict_proba(self, x):
+        Spy.seen.append(("test", np.asarray(x), None))
+        p = np.zeros((len(x), len(self.classes_)))
+        p[:, 0] = 1
+        return p
+
+
+@given(
+    counts=st.lists(st.integers(2, 30), min_size=2, max_size=5), seed=st.integers(0, 1000), stored=st.booleans()
+)
+def test_no_net_on_both_sides_and_every_class_the_same_number(counts, seed, stored):
+    y = np.repeat([f"class{c}" for c in range(len(counts))], counts)
+    nets = np.random.default_rng(seed).permutation(len(y) * 3)[: len(y)]
+    sides = None
+    if stored:  # each class on both sides, so that a split exists
+        sides = np.concatenate([["test", "train", *(["train"] * (n - 2))] for n in counts])
+    drawn = draw_round(nets, y, sides, np.random.default_rng(seed))
+    assert not set(drawn.train) & set(drawn.test)
+    label = dict(zip(nets, y))
+    for side in (drawn.train, drawn.test):
+        assert len(set(side)) == len(side)
+        per_class = [sum(label[n] == c for n in side) for c in set(y)]
+        assert len(set(per_class)) == 1
+        assert per_class[0] >= 1
+    if stored:
+        assert all(sides[list(nets).index(n)] == "test" for n in drawn.test)
+
+
+def test_no_snapshot_of_a_test_net_is_trained_on(zoo):
+    Spy.seen.clear()
+    evaluate({"spy": Spy()}, Task("optimizer", snapshots=(1, 2, 3)), zoo, rounds=4)
+    for (fit, x, _), (test, z, _) in zip(Spy.seen[::2], Spy.seen[1::2], strict=True):
+        assert (fit, test) == ("fit", "test")
+        assert not {row.tobytes() for row in x} & {row.tobytes() for row in z}
+        assert len(x) % 3 == len(z) % 3 == 0
+
+
+def test_rounds_differ_and_metas_see_the_same_rounds(zoo):
+    Spy.seen.clear()
+    evaluate({"one": Spy(), "two": Spy()}, Task("activation"), zoo, rounds=2)
+    fits = [x for what, x, _ in Spy.seen if what == "fit"]
+    np.testing.assert_array_equal(fits[0], fits[2])
+    np.testing.assert_array_equal(fits[1], fits[3])
+    assert not np.array_equal(fits[0], fits[1])
+
+
+def test_a_constant_guess_is_exactly_chance(zoo):
+    for name in ("optimizer", "activation", "dataset", "augmentation"):
+        (row,) = evaluate({"spy": Spy()}, Task(name), zoo, rounds=3)
+        assert row.accuracy == pytest.approx(row.chance)
+        assert row.chance == 1 / len(row.classes)
+        assert row.low <= row.accuracy <= row.high
+
+
+def test_what_is_written_in_the_weights_is_read_and_what_is_not_is_not(zoo):
+    found = {r.property: r for r in evaluate("svm-linear-16", [Task("optimizer"), Task("activation")], zoo, rounds=4)}
+    assert found["optimizer"].accuracy > 0.95
+    assert found["optimizer"].low > found["optimizer"].chance
+    assert found["activation"].low < found["activation"].chance < found["activation"].high
+
+
+def test_slices_and_votes(zoo):
+    (row,) = evaluate("svm-rbf-16", Task("optimizer", slice_length=40, part="fc"), zoo, rounds=2)
+    assert row.slice_length == 40
+    assert row.vote >= row.accuracy - 0.02
+    assert sum(map(sum, row.confusion)) == 2 * row.n_test * SNAPSHOTS * 10
+
+
+def test_layer_wise_features_and_parts(zoo):
+    where = Where("conv", None, (3,))
+    x = Inputs(zoo).rows("layer-statistics", where, [0, 1], test=False)
+    whole = Inputs(zoo).rows("layer-statistics", Where("all", None, (3,)), [0, 1], test=False)
+    assert whole.shape == (2, 480)
+    np.testing.assert_array_equal(x, whole[:, : x.shape[1]])
+    assert x.shape[1] == 3 * 6 * 16
+
+
+def test_stored_split_tests_the_stored_nets(zoo):
+    kept = []
+    evaluate({"spy": Spy()}, Task("optimizer", split="stored"), zoo, rounds=1, keep=lambda task, name, meta, drawn: kept.append(drawn))
+    assert set(zoo.index.loc[kept[0].test, "split"]) == {"test"}
+    assert set(zoo.index.loc[kept[0].train, "split"]) == {"train"}
+
+
+def test_converged_leaves_the_others_out(zoo):
+    every, good = (evaluate({"spy": Spy()}, Task("optimizer", converged=c), zoo, rounds=1)[0] for c in (False, True))
+    assert good.n_train + good.n_test < every.n_train + every.n_test
+    assert any("converged" in note or "threshold" in note for note in good.notes)
+
+
+def test_learning_rate_is_a_regression_with_an_error(zoo):
+    (row,) = evaluate("svm-linear-16", Task("learning_rate"), zoo, rounds=2)
+    assert row.accuracy is None
+    assert 0 < row.low <= row.error <= row.high
+    assert 0 < row.chance < 0.005
+
+
+def test_one_class_says_which(zoo):
+    with pytest.raises(NwsError, match=r"filter_size cannot be told apart in .*filter_size=3"):
+        evaluate("svm-linear-16", Task("filter_size"), zoo)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"property": "optimiser"}, "property 'optimiser' is unknown: use one of optimizer"),
+        ({"property": "optimizer", "part": "head"}, "part 'head' is unknown"),
+        ({"property": "optimizer", "snapshots": (0,)}, "snapshots are numbered from 1"),
+        ({"property": "optimizer", "slice_length": 1}, "at least 2 weights"),
+        ({"property": "optimizer", "slice_length": "long"}, "or 'whole'"),
+        ({"property": "optimizer", "split": "random"}, "split 'random' is unknown"),
+    ],
+)
+def test_nonsense_tasks_are_refused_when_built(task, message):
+    with pytest.raises(NwsError, match=message):
+        Task(**task)
+
+
+def test_snapshots_beyond_the_zoo_and_slices_longer_than_the_nets(zoo):
+    with pytest.raises(NwsError, match="have snapshots 1 to 3"):
+        evaluate("svm-linear-16", Task("optimizer", snapshots=(4,)), zoo)
+    with pytest.raises(NwsError, match="slice"):
+        evaluate("svm-linear-16", Task("optimizer", slice_length=10**6), zoo)
+
+
+# Intervals
+
+
+def test_interval_is_agresti_and_coull_for_single_nets():
+    hits = np.array([1.0] * 30 + [0.0] * 10)
+    p, n = 32 / 44, 44
+    low, high = interval(hits)
+    assert (low, high) == pytest.approx((p - 1.96 * np.sqrt(p * (1 - p) / n), p + 1.96 * np.sqrt(p * (1 - p) / n)))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=60))
+def test_interval_holds_the_mean_and_stays_in_0_to_1(hits):
+    low, high = interval(np.array(hits))
+    assert 0 <= low <= np.mean(hits) + 1e-12
+    assert np.mean(hits) - 1e-12 <= high <= 1
+    assert high > low
+
+
+@pytest.mark.parametrize(("p", "within"), [(0.3, 0.0), (0.5, 0.2), (0.95, 0.0), (0.99, 0.0)])
+def test_interval_covers_the_truth_95_percent_of_the_time(p, within):
+    """Nets of which each is read rightly with its own probability, tested ten times: the net is the unit."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        each = np.clip(rng.normal(p, within, 40), 0, 1) if within else (rng.random(40) < p).astype(float)
+        low, high = interval(rng.binomial(10, each) / 10)
+        covered += low <= p <= high
+    assert covered / 2000 > 0.935
+
+
+# Results on disk
+
+
+def test_rows_are_kept_and_not_computed_twice(zoo, tmp_path, monkeypatch):
+    first = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text())[0]["accuracy"] == first[0].accuracy
+    assert (tmp_path / "results.csv").read_text().startswith("property,meta,part")
+    monkeypatch.setattr(results, "evaluate", lambda *a, **k: pytest.fail("computed twice"))
+    again = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=tmp_path)
+    assert again == first
+
+
+def test_saved_models_load_and_predict_what_they_predicted(zoo, tmp_path):
+    results.classify(zoo, [Task("optimizer")], ["svm-rbf-16"], rounds=1, out=tmp_path)
+    loaded = nws.meta.load(tmp_path / "models" / "optimizer-svm-rbf-16")
+    assert loaded.about_["property"] == "optimizer"
+    held_out = loaded.about_["test_nets"]
+    assert not set(held_out) & set(loaded.about_["train_nets"])
+    x = Inputs(zoo).rows("statistics", Where("all", None, (3,)), held_out, test=True)
+    said = loaded.predict(x)
+    assert np.mean(said == zoo.index.loc[held_out, "optimizer"].to_numpy()) > 0.9
+
+
+def test_a_broken_results_file_is_named(tmp_path):
+    (tmp_path / "results.json").write_text("[{]")
+    with pytest.raises(NwsError, match=r"results.json cannot be read as results"):
+        results.Store(tmp_path)
+
+
+def test_a_full_disk_keeps_the_old_results(tmp_path, monkeypatch):
+    results.write_whole(tmp_path / "a.json", "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(NwsError, match="No space left"):
+        results.write_whole(tmp_path / "a.json", "new")
+    assert (tmp_path / "a.json").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
+
+
+def test_order_of_classes_is_the_spaces():
+    assert sorted(["tanh", "relu", "other", "elu"], key=protocol._order("activation")) == ["relu", "elu", "tanh", "other"]
