@@ -1,0 +1,12 @@
+"""Image sets in: every set is uint8 pictures (N, 32, 32, 3) with labels from 0, whatever its files look like.
+
+>>> from nws import images
+>>> digits = images.load("digits", limit=100)
+>>> digits.x_train.shape, digits.classes[:3]
+((100, 32, 32, 3), ('0', '1', '2'))
+"""
+
+from nws.images.imageset import MAX_CLASSES, SIDE, ImageSet
+from nws.images.loading import NAMES, load, names, register
+
+__all__ = ["MAX_CLASSES", "NAMES", "SIDE", "ImageSet", "load", "names", "register"]
