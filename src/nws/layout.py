@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -59,20 +60,22 @@ class Layout:
     """
 
     def __init__(self, rows: list[tuple[Any, ...]]):
-        tensors, start = [], 0
+        tensors: list[Tensor] = []
+        start = 0
         for layer, role, shape, part, *grid in rows:
             if role not in ROLES:
                 raise unknown(f"layer {layer}: role", role, ROLES)
             if part not in PARTS[1:]:
                 raise unknown(f"layer {layer}: part", part, PARTS[1:])
-            shape = tuple(int(n) for n in shape)
+            shape = tuple(index(n) for n in shape)
             if not shape or min(shape) < 1:
                 raise NwsError(f"layer {layer}, {role}: shape {shape} holds no weights")
-            tensor = Tensor(str(layer), role, shape, part, start, tuple(int(n) for n in grid[0]) if grid else (0, 0))  # type: ignore[arg-type]
-            tensors.append(tensor)
-            start = tensor.stop
+            tensors.append(Tensor(str(layer), role, shape, part, start, _grid(layer, shape, grid[0]) if grid else (0, 0)))
+            start = tensors[-1].stop
         self.tensors: tuple[Tensor, ...] = tuple(tensors)
         self.size: int = start
+        if not tensors:
+            raise NwsError("a layout needs at least one tensor")
         parts = [t.part for t in tensors]
         if parts != sorted(parts):  # "conv" < "fc"
             raise NwsError("the conv part must come before the FC part")
@@ -158,12 +161,19 @@ class Layout:
             return cls([tuple(row) for row in json.loads(text)])
         except NwsError:
             raise
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise NwsError(f"this is not a layout: {error}") from None
 
     def _check(self, theta: np.ndarray) -> None:
         if theta.shape[-1] != self.size:
             raise NwsError(f"theta has {theta.shape[-1]:,} weights, its layout {self.size:,}")
+
+
+def _grid(layer: str, shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) != 2 or len(grid) != 2 or min(grid) < 1 or shape[1] % prod(grid):
+        raise NwsError(f"layer {layer}: the inputs of a tensor of shape {shape} cannot be a picture of {grid} pixels")
+    rows, columns = (index(n) for n in grid)
+    return rows, columns
 
 
 def _channels_first(weight: np.ndarray, t: Tensor) -> np.ndarray:

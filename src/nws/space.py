@@ -5,8 +5,8 @@ Sampling, validation, column order, labels, the codes of the 2020 files and the 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -50,7 +50,7 @@ class Property:
                     return option
             raise unknown(self.name, value, self.options)
         if self.continuous:
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max:
                 return float(value)
             raise NwsError(f"{self.name}={value!r}: must be a positive number, the paper draws from {self.options}")
         if self.type is str:
@@ -175,20 +175,25 @@ class HyperParameters:
 assert tuple(f.name for f in fields(HyperParameters)) == tuple(PROPERTIES)
 
 
+def _whole(text: str) -> int:
+    """3 for "3" and "3.0": a table that passed through pandas may have turned whole numbers into floats."""
+    if float(text) != int(float(text)):
+        raise ValueError
+    return int(float(text))
+
+
 def _decode(p: Property, cell: Any) -> Any:
     text = str(cell).strip()
     try:
         if p.coded:
-            position = int(float(text))
+            position = _whole(text)
             if position not in range(len(p.options)):
                 raise NwsError(f"{p.column_2020}={text}: the code must be 0 to {len(p.options) - 1}")
             return p.options[position]
         if p.type is bool:
             return {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}[text.lower()]
         if p.type is int:
-            if float(text) != int(float(text)):
-                raise ValueError
-            return int(float(text))
+            return _whole(text)
         return p.type(text)
     except (KeyError, ValueError, OverflowError) as error:
         if isinstance(error, NwsError):
@@ -203,6 +208,9 @@ class Space:
     options: Mapping[str, tuple[Any, ...]]
 
     def __post_init__(self) -> None:
+        missing = [name for name in PROPERTIES if name not in self.options]
+        if missing:
+            raise NwsError(f"the space lacks {', '.join(missing)}: start from MAIN or FIXED and change it with `with_`")
         checked = {}
         for name, property_ in PROPERTIES.items():
             values = tuple(property_.check(v) for v in self.options[name])
@@ -223,6 +231,8 @@ class Space:
         for name, value in options.items():
             if name not in PROPERTIES:
                 raise unknown("property", name, PROPERTIES)
+            if isinstance(value, Set):  # its order differs from process to process, and the nets with it
+                raise NwsError(f"{name}: give the options as a list, a set has no order")
             changed[name] = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
         return Space(changed)
 
@@ -231,6 +241,9 @@ class Space:
 
         One uniform number per property, drawn in column order, so that narrowing one property leaves the others as they were.
         """
+        for what, value in (("seed", seed), ("net number", number)):
+            if not 0 <= value < 2**32:  # NumPy cuts into 32-bit words: a larger seed would repeat the stream of another net
+                raise NwsError(f"{what} {value:,} must be 0 to {2**32 - 1:,}")
         u = np.random.default_rng([seed, number]).random(len(PROPERTIES))
         return HyperParameters(**{p.name: p.draw(float(x), self.options[p.name]) for p, x in zip(_TABLE, u, strict=True)})
 
