@@ -1,4 +1,12 @@
-"""nws: a workbench for the weight space of neural networks."""
+"""nws: a workbench for the weight space of neural networks.
+
+>>> import nws
+>>> zoo = nws.sample("zoo/digits", nws.FIXED.sample(100, seed=0), images="digits")  # doctest: +SKIP
+>>> nws.evaluate("svm-linear-480", nws.Task("optimizer"), zoo)  # doctest: +SKIP
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from nws import cnn
 from nws.errors import NwsError
@@ -6,5 +14,60 @@ from nws.layout import Layout
 from nws.net import Net
 from nws.space import FIXED, MAIN, HyperParameters, Space
 
+if TYPE_CHECKING:
+    from nws import features, figures, images, legacy, meta, train
+    from nws.images import ImageSet
+    from nws.legacy import import_weights
+    from nws.protocol import Result, Task, evaluate
+    from nws.sampling import sample
+    from nws.zoo import Zoo
+
 __version__ = "0.1.0"
-__all__ = ["FIXED", "MAIN", "HyperParameters", "Layout", "Net", "NwsError", "Space", "cnn"]
+
+# What needs torch, pandas or scikit-learn is imported when it is first asked for: `import nws` stays instant.
+_LATER = {
+    "ImageSet": "nws.images",
+    "Result": "nws.protocol",
+    "Task": "nws.protocol",
+    "Zoo": "nws.zoo",
+    "evaluate": "nws.protocol",
+    "import_weights": "nws.legacy",
+    "sample": "nws.sampling",
+}
+_MODULES = ("features", "figures", "images", "legacy", "meta", "train")
+
+__all__ = [
+    "FIXED",
+    "MAIN",
+    "HyperParameters",
+    "ImageSet",
+    "Layout",
+    "Net",
+    "NwsError",
+    "Result",
+    "Space",
+    "Task",
+    "Zoo",
+    "cnn",
+    "evaluate",
+    "features",
+    "figures",
+    "images",
+    "import_weights",
+    "legacy",
+    "meta",
+    "sample",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"nws.{name}")
+    raise AttributeError(f"module 'nws' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

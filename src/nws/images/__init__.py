@@ -7,6 +7,6 @@
 """
 
 from nws.images.imageset import MAX_CLASSES, SIDE, ImageSet
-from nws.images.loading import NAMES, load, names, register
+from nws.images.loading import NAMES, load, names, register, where
 
-__all__ = ["MAX_CLASSES", "NAMES", "SIDE", "ImageSet", "load", "names", "register"]
+__all__ = ["MAX_CLASSES", "NAMES", "SIDE", "ImageSet", "load", "names", "register", "where"]

@@ -53,6 +53,20 @@ def load(
     return image_set.limited(limit, limit_test)
 
 
+def where(name: str, folder: str | os.PathLike[str] | None = None) -> str:
+    """Where `load` would find the image set, in plain words. Nothing is read or downloaded."""
+    if name in EMBEDDED or name in _registered:
+        return "embedded" if name in EMBEDDED else "registered"
+    if name not in SOURCES:
+        raise unknown("image set", name, names())
+    folder = folder or os.environ.get("NWS_DATA")
+    place = (Path(folder).expanduser() if folder else _cache()) / name
+    missing = _missing(_locate(place, SOURCES[name]), SOURCES[name])
+    if not missing:
+        return str(place)
+    return f"not in {place}: " + (f"get it from {_where(SOURCES[name])}" if folder else "downloaded when first needed")
+
+
 def register(
     name: str,
     x_train: np.ndarray,
