@@ -1,0 +1,86 @@
+"""Whole files or none: a temporary name in the same folder, flushed, then renamed."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import time
+from pathlib import Path
+
+_PART = re.compile(r"\..+\.([A-Za-z0-9-]+)\.(\d{1,9})\.[0-9a-f]{8}\.tmp")
+_HOUR = 3600.0
+
+
+def write_whole(path: Path, data: bytes, new: bool = False) -> None:
+    """Write `data` to `path` so that readers see the old file (or none) or the whole new one, whatever happens meanwhile.
+
+    `new`: there was no such file, so take it away again should flushing the folder fail. Raises OSError, leaving no temporary
+    file behind; after a kill one may stay, which `strays` finds.
+    """
+    # The name tells who is writing: a temporary file of a living process is not to be cleaned away under its hands.
+    part = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    placed = False
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        placed = True
+        flush_folder(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        if placed and new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def flush_folder(folder: Path) -> None:
+    """Make names in `folder` survive a power cut: a rename is on disk only once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def strays(root: Path) -> list[Path]:
+    """Temporary files that nobody is writing any more, in a zoo's folder, nets/ and nets/*/."""
+    found = []
+    for folder in (root, root / "nets", *sorted((root / "nets").glob("[0-9]*"))):
+        if folder.is_dir():
+            found += [path for path in sorted(folder.iterdir()) if is_temporary(path) and _abandoned(path)]
+    return found
+
+
+def is_temporary(path: Path) -> bool:
+    return _PART.fullmatch(path.name) is not None
+
+
+def _abandoned(path: Path) -> bool:
+    match = _PART.fullmatch(path.name)
+    assert match
+    host, pid = match.groups()
+    try:
+        if host == _host() and not _alive(int(pid)):
+            return True
+        # Written on another machine, or the process number was given out again: a write takes seconds, so an hour tells.
+        return time.time() - path.stat().st_mtime > _HOUR
+    except FileNotFoundError:
+        return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:64] or "host"

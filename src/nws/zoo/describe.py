@@ -1,0 +1,101 @@
+"""A zoo in numbers (`nws info`), and as a Hugging Face data set."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from nws.space import PROPERTIES
+from nws.zoo.netfile import FORMAT
+from nws.zoo.select import converged_mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nws.zoo.zoo import Zoo
+
+
+def summary(zoo: Zoo) -> dict[str, Any]:
+    """See `Zoo.summary`."""
+    frame = zoo.index
+    return {
+        "path": str(zoo.path),
+        "format": FORMAT,
+        "nets": len(frame),
+        "planned": zoo.planned,
+        "damaged": len(zoo.damaged),
+        "status": _counts(frame["status"]),
+        "split": _counts(frame["split"]),
+        "properties": {name: _property(frame, name) for name in PROPERTIES},
+        "accuracies": {str(name): _accuracy(group) for name, group in frame.groupby("dataset")},
+        "snapshots": _range(frame["snapshots"]),
+        "weights": _range(frame["weights"]),
+        "epochs": _range(frame["epochs"]),
+        "bytes": int(frame["bytes"].sum()),
+        "seconds": _number(frame["seconds"].sum()),
+        "seed": zoo.seed,
+        "images": dict(zoo.images),
+        "settings": dict(zoo.settings),
+    }
+
+
+def card(zoo: Zoo) -> str:
+    """See `Zoo.card`."""
+    facts = summary(zoo)
+    rows = [
+        f"| {name} | {', '.join(f'{option} ({n})' for option, n in counts.items())} |"
+        for name, counts in facts["properties"].items()
+        if "min" not in counts
+    ]
+    sets = ", ".join(facts["accuracies"]) or "none yet"
+    lines = [
+        "---",
+        f"pretty_name: {json.dumps(f'Zoo of neural networks: {zoo.path.name}')}",
+        "tags: [weight-space, model-zoo, hyper-parameters]",
+        "configs:",
+        "- config_name: default",
+        "  data_files: index.parquet",
+        "---",
+        "",
+        f"# {zoo.path.name}",
+        "",
+        f"{facts['nets']:,} small convolutional networks with {facts['snapshots']['max'] or 0} snapshots of their weights each, "
+        f"trained on {sets} with random hyper-parameters (seed {zoo.seed}), to study what weights tell about training.",
+        "`index.parquet` has a row per net, `nets/` a safetensors file per net. Read with `nws.Zoo(folder)`.",
+        "",
+        "| property | options (nets) |",
+        "|---|---|",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _property(frame: pd.DataFrame, name: str) -> dict[str, Any]:
+    return _range(frame[name]) if PROPERTIES[name].continuous else _counts(frame[name])
+
+
+def _counts(column: pd.Series) -> dict[str, int]:
+    return {str(option): int(n) for option, n in column.value_counts().sort_index().items()}
+
+
+def _range(column: pd.Series) -> dict[str, Any]:
+    return {"min": _number(column.min()), "max": _number(column.max())} if len(column) else {"min": None, "max": None}
+
+
+def _accuracy(group: pd.DataFrame) -> dict[str, Any]:
+    """Of the nets of one image set that did not diverge: test accuracy at the last snapshot."""
+    usable = group[group["status"] == "ok"]
+    accuracy = usable["test_accuracy"]
+    return {
+        "nets": len(usable),
+        "mean": _number(accuracy.mean()),
+        **_range(accuracy),
+        "converged": _number(converged_mask(usable).mean()),
+    }
+
+
+def _number(value: Any) -> int | float | None:
+    number = value.item() if hasattr(value, "item") else value
+    return None if isinstance(number, float) and not math.isfinite(number) else number

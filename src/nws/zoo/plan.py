@@ -1,0 +1,139 @@
+"""zoo.json: what a zoo was planned to be. Written once, when the zoo is made; later only the number of nets may grow."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nws.errors import NwsError
+from nws.space import Space
+from nws.zoo.atomic import write_whole
+from nws.zoo.netfile import FORMAT, HEADER_LIMIT, plain
+
+NETS_LIMIT = 10_000_000
+_DEFAULTS: dict[str, Any] = {"space": None, "seed": 0, "nets": None, "images": {}, "settings": {}, "versions": {}}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "space": (dict, type(None)),
+    "seed": (int,),
+    "nets": (int, type(None)),
+    "images": (dict,),
+    "settings": (dict,),
+    "versions": (dict,),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The contents of zoo.json, checked when built. `values` may hold more than we know: it is kept."""
+
+    values: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        values = {**_DEFAULTS, **self.values}
+        for name, types in _TYPES.items():
+            if not isinstance(values[name], types) or isinstance(values[name], bool):
+                raise NwsError(f"{name}={values[name]!r} makes no sense")
+        if values["seed"] < 0:
+            raise NwsError(f"seed={values['seed']}: must be 0 or more")
+        if values["nets"] is not None and not 0 <= values["nets"] <= NETS_LIMIT:
+            raise NwsError(f"nets={values['nets']}: must be 0 to {NETS_LIMIT:,}")
+        object.__setattr__(self, "values", values)
+        _ = self.space
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    @property
+    def space(self) -> Space | None:
+        options = self.values["space"]
+        try:
+            return None if options is None else Space({name: tuple(values) for name, values in options.items()})
+        except KeyError as error:
+            raise NwsError(f"the space lacks {error}") from None
+        except TypeError:
+            raise NwsError("the space must give a list of options per property") from None
+
+    @classmethod
+    def make(cls, space: Space | None, seed: int, nets: int | None, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
+        values = {
+            "format": FORMAT,
+            "space": None if space is None else space.options,
+            "seed": seed,
+            "nets": nets,
+            "images": images,
+            "settings": {name: value for name, value in settings.items() if value is not None},
+            "versions": _versions(),
+        }
+        return cls(plain(values))
+
+    @classmethod
+    def read(cls, root: Path) -> Plan:
+        """From a zoo's folder. NwsError when it is none, or was made by a newer nws."""
+        if root.is_file():
+            raise NwsError(f"{root} is a file: name the folder of a zoo")
+        if not root.is_dir():
+            raise NwsError(f"{root} does not exist: make a zoo there with `nws sample {root}`")
+        path = root / "zoo.json"
+        if not path.is_file():
+            raise NwsError(f"{root} is no zoo (it has no zoo.json): name another folder, or make a zoo with `nws sample`")
+        try:
+            values = json.loads(_text(path))
+            version = values["format"]
+            if type(version) is not int or version < 1:
+                raise ValueError("format")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            raise NwsError(
+                f"{path} cannot be read as the plan of a zoo: put back a copy of it, its nets are still in nets/"
+            ) from None
+        if version > FORMAT:
+            raise NwsError(f"{path}: format {version} was written by a newer nws: upgrade nws")
+        try:
+            return cls(values)
+        except NwsError as error:
+            raise NwsError(f"{path}: {error}") from None
+
+    def write(self, root: Path) -> None:
+        """Raises OSError."""
+        write_whole(root / "zoo.json", (json.dumps(dict(self.values), indent=1) + "\n").encode())
+
+    def grown(self, nets: int | None) -> Plan:
+        """The same plan with at least this many nets."""
+        return replace(self, values={**self.values, "nets": max(filter(None, (nets, self["nets"])), default=nets)})
+
+    def differences(self, wanted: Plan) -> list[str]:
+        """Where another plan would make other nets, as "seed=0, not 1". The number of nets and the versions may differ.
+
+        Of images the names and checksums count, not where they were found.
+        """
+        mine, theirs = self._identity(), wanted._identity()
+        names = dict.fromkeys([*mine, *theirs])
+        return [f"{n}={mine.get(n)!r}, not {theirs.get(n)!r}" for n in names if mine.get(n) != theirs.get(n)]
+
+    def _identity(self) -> dict[str, Any]:
+        images = {name: about.get("sha256") if isinstance(about, dict) else None for name, about in self["images"].items()}
+        return {"seed": self["seed"], **(self["space"] or {}), "images": images, **self["settings"]}
+
+
+def _text(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        text = file.read(HEADER_LIMIT + 1)
+    if len(text) > HEADER_LIMIT:
+        raise ValueError("too large")
+    return text
+
+
+def _versions() -> dict[str, str]:
+    import nws
+
+    versions = {"nws": nws.__version__, "python": platform.python_version()}
+    for package in ("numpy", "torch"):
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,120 @@
+"""Which nets a task may use, and in plain words why the others are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nws.errors import NwsError, unknown
+from nws.layout import PARTS
+from nws.space import PROPERTIES, Space
+from nws.zoo.splits import SPLITS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Test accuracy at the last snapshot from which a net counts as converged (section C of the paper).
+THRESHOLDS = {"mnist": 0.80, "cifar10": 0.25, "svhn": 0.50, "stl10": 0.25, "fashion": 0.50}
+# Other image sets: of ten classes, two and a half times chance, as the paper's most lenient ones.
+DEFAULT_THRESHOLD = 0.25
+
+
+def converged_mask(frame: pd.DataFrame, thresholds: Mapping[str, float] | bool = True) -> pd.Series:
+    """Whether each net converged; a net whose test accuracy was never measured did not.
+
+    thresholds: image set -> accuracy, over the paper's; or True for the paper's.
+    """
+    limits: dict[str, float] = {**THRESHOLDS, **(thresholds if isinstance(thresholds, Mapping) else {})}
+    for name, limit in limits.items():
+        if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 <= limit <= 1:
+            raise NwsError(f"threshold {limit!r} of {name}: must be an accuracy from 0 to 1")
+    return frame["test_accuracy"] >= frame["dataset"].map(lambda name: limits.get(name, DEFAULT_THRESHOLD)).astype(float)
+
+
+def part_sizes(frame: pd.DataFrame, part: str) -> pd.Series:
+    """Weights of each net in a part."""
+    if part not in PARTS:
+        raise unknown("part", part, PARTS)
+    sizes = {"all": frame["weights"], "conv": frame["weights_conv"], "fc": frame["weights"] - frame["weights_conv"]}
+    return sizes[part]
+
+
+def check_property(name: str | None) -> None:
+    if name not in PROPERTIES:
+        raise unknown("property", name, PROPERTIES)
+
+
+def select(
+    frame: pd.DataFrame,
+    space: Space | None,
+    property: str | None,
+    converged: bool | Mapping[str, float],
+    split: str | None,
+    part: str,
+    slice_length: int | None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """See `Zoo.select`."""
+    notes: list[str] = []
+
+    def keep(mask: pd.Series, why: str) -> None:
+        nonlocal frame
+        lost = len(frame) - int(mask.sum())
+        if lost:
+            notes.append(f"{lost:,} net{'s' * (lost > 1)} left out: {why}")
+        frame = frame[mask]
+        if frame.empty:
+            raise NwsError(f"no net is left ({'; '.join(notes)}): choose less strictly, or sample more nets")
+
+    if property is not None:
+        check_property(property)
+    if frame.empty:
+        raise NwsError("the zoo holds no nets yet: run `nws sample` first")
+    if split is not None:
+        if split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        frame = frame[frame["split"] == split]
+        if frame.empty:
+            raise NwsError(f"no net of the zoo is a {split} net: sample more nets (one in four is a test net)")
+    keep(frame["status"] == "ok", "training diverged (weights not finite)")
+    if converged is not False:
+        keep(converged_mask(frame, converged), "not converged (test accuracy below the threshold)")
+    _keep_long_enough(frame, part, slice_length, keep)
+    if property is not None:
+        notes += _absent_options(frame, space, property)
+    return frame, notes
+
+
+def _keep_long_enough(frame: pd.DataFrame, part: str, slice_length: int | None, keep: Any) -> None:
+    sizes = part_sizes(frame, part)
+    if slice_length is None:
+        keep(sizes > 0, f"they have no {part} part")
+        return
+    if slice_length < 1:
+        raise NwsError(f"a slice of {slice_length} weights is none: use a length of at least 1")
+    of = f"the {part} part of net" if part != "all" else "net"
+    if slice_length > sizes.max():
+        net, most = sizes.idxmax(), int(sizes.max())
+        raise NwsError(f"slice {slice_length:,} is longer than {of} {net} ({most:,} weights), the longest: use a shorter slice")
+    of = f"their {part} part is" if part != "all" else "they are"
+    keep(sizes >= slice_length, f"{of} shorter than a slice of {slice_length:,}")
+
+
+def _absent_options(frame: pd.DataFrame, space: Space | None, name: str) -> list[str]:
+    if PROPERTIES[name].continuous:
+        return []
+    present = set(frame[name].tolist())
+    planned = space.options[name] if space else PROPERTIES[name].options
+    absent = [str(option) for option in planned if option not in present]
+    return [f"no net has {name}={' or '.join(absent)}"] if absent and len(planned) > 1 else []
+
+
+def balanced(frame: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
+    """As many nets of each option as the rarest has, drawn at random, in the order of their numbers."""
+    import numpy as np
+
+    if PROPERTIES[name].continuous:
+        raise NwsError(f"{name} is continuous, it has no classes to balance: leave balance off")
+    least = int(frame[name].value_counts().min())
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(group.index)[:least] for _, group in frame.groupby(name)]
+    return frame.loc[np.sort(np.concatenate(chosen))]

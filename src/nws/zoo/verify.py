@@ -1,0 +1,115 @@
+"""Every byte of a zoo checked; what is damaged is moved aside, never deleted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nws.errors import NwsError
+from nws.zoo import index
+from nws.zoo.atomic import strays
+from nws.zoo.netfile import DamagedFileError, damaged, net_path, read_net
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Report:
+    """What `Zoo.verify` found, and did.
+
+    checked   nets' files read, each to the last byte
+    damaged   (path in the zoo, why) of each file that is not what was written
+    missing   numbers that zoo.json plans and nets/ lacks
+    strays    temporary files of killed processes
+    index     "fresh", "stale" or "missing", before a repair
+    moved     where a repair put damaged files
+    """
+
+    root: Path
+    repaired: bool = False
+    checked: int = 0
+    damaged: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    index: str = "fresh"
+    moved: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every net that is there is whole. Missing nets, temporary files and a stale index harm nobody."""
+        return len(self.damaged) == len(self.moved)
+
+    def lines(self) -> list[str]:
+        """The report in words; the last lines say what to do."""
+        words = [f"{_count(self.checked, 'net')} checked, {len(self.damaged)} damaged, {len(self.missing)} missing"]
+        words += [why for _, why in self.damaged]
+        words += [f"moved to {path}" for path in self.moved]
+        if self.strays:
+            done = "removed" if self.repaired else "found; it does no harm" if len(self.strays) == 1 else "found; they do no harm"
+            words.append(f"{_count(len(self.strays), 'temporary file')} of a killed process {done}")
+        if self.index != "fresh":
+            words.append(f"the index was {self.index} and {'was made anew' if self.repaired else 'is made anew when next used'}")
+        if not self.ok and not self.repaired:
+            words.append(f"to move damaged files aside run `nws verify {self.root} --repair`")
+        if self.missing:
+            again = f"it trains the {_count(len(self.missing), 'missing net')}"
+            words.append(f"run the same `nws sample` command: {again}{' again' if self.moved else ''}")
+        return words
+
+
+def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None) -> Report:
+    """See `Zoo.verify`. nets: the planned number."""
+    found = index.scan(root)
+    report = Report(root, repair, index=_index_state(root, found))
+    bad: list[Path] = []
+    for path in found.misplaced:
+        report.damaged.append((_relative(root, path), str(damaged(path, "its name is not that of a net"))))
+        bad.append(path)
+    for done, number in enumerate(sorted(found.nets), 1):
+        path = net_path(root, number)
+        try:
+            read_net(path, number)
+        except NwsError as error:
+            report.damaged.append((_relative(root, path), str(error)))
+            if isinstance(error, DamagedFileError):  # not one of a newer format, which an upgrade will read
+                bad.append(path)
+        report.checked += 1
+        if progress:
+            progress(done, len(found.nets))
+    gone = strays(root)
+    report.strays = [_relative(root, path) for path in gone]
+    if repair:
+        report.moved = [_relative(root, _move_aside(root, path)) for path in bad]
+        for path in gone:
+            path.unlink(missing_ok=True)
+    present = index.scan(root).nets
+    report.missing = [number for number in range(nets or 0) if number not in present]
+    return report
+
+
+def _index_state(root: Path, found: index.Scan) -> str:
+    if not (root / "index.parquet").is_file():
+        return "missing"
+    frame = index.read(root)
+    return "fresh" if frame is not None and index.is_fresh(root, frame, found) else "stale"
+
+
+def _move_aside(root: Path, path: Path) -> Path:
+    folder = root / "damaged"
+    folder.mkdir(exist_ok=True)
+    target, copy = folder / path.name, 0
+    while target.exists():
+        copy += 1
+        target = folder / f"{path.name}.{copy}"
+    os.rename(path, target)
+    return target
+
+
+def _relative(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -1,0 +1,323 @@
+"""Zoo: many nets in one folder."""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nws.errors import NwsError, unknown
+from nws.layout import Layout
+from nws.net import Net
+from nws.space import Space
+from nws.zoo import describe, index, verify
+from nws.zoo import select as selection
+from nws.zoo.atomic import flush_folder, is_temporary, strays, write_whole
+from nws.zoo.netfile import encode, net_path, read_net
+from nws.zoo.plan import Plan
+from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
+from nws.zoo.splits import SPLITS, split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NUMBER_LIMIT = 10**9
+
+
+class Zoo:
+    """An existing zoo, opened. Nets are numbered from 0, their snapshots from 1.
+
+    Several processes may read and append at once: whatever is listed is whole. NwsError when `path` is no zoo or was made by a
+    newer nws.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self._plan = Plan.read(self.path)
+        self._reader = ThetaReader(self.path)
+        self._index: pd.DataFrame | None = None
+        self._damaged: list[tuple[str, str]] = []
+        self._road = ""  # how "auto" slices are read: by the size of the zoo
+        self._stamp: tuple[tuple[str, int], ...] | None = None
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        space: Space | None = None,
+        seed: int = 0,
+        *,
+        nets: int | None = None,
+        images: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> Zoo:
+        """Make a zoo, or open the one that was made with the same settings, to go on with it.
+
+        nets: planned number (it may grow); images: name -> about, with its "sha256"; settings: whatever else decides what the
+        nets are (epochs, limit ...), JSON values. NwsError when the folder holds something else, a zoo made with other
+        settings (they are named), or cannot be written.
+        """
+        root = Path(path)
+        wanted = Plan.make(space, seed, nets, images or {}, settings)
+        try:
+            if (root / "zoo.json").exists() or root.is_file():
+                plan = Plan.read(root)
+                _check_same(root, plan, wanted, compare_images=images is not None)
+                if not os.access(root, os.W_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                if plan.grown(nets) != plan:
+                    plan.grown(nets).write(root)
+                for path_ in strays(root):
+                    path_.unlink(missing_ok=True)
+            else:
+                root.mkdir(parents=True, exist_ok=True)
+                if any(not is_temporary(entry) for entry in root.iterdir()):
+                    raise NwsError(f"{root} is not empty and no zoo: name an empty or a new folder")
+                wanted.write(root)
+        except OSError as error:
+            raise NwsError(f"{root}: cannot be written ({error.strerror}): name a folder that you may write to") from None
+        return cls(root)
+
+    def __repr__(self) -> str:
+        return f"Zoo({str(self.path)!r}, {len(self)} nets)"
+
+    def __len__(self) -> int:
+        return len(self.numbers())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Zoo, (self.path,)  # open files stay behind when a zoo is sent to another process
+
+    @property
+    def seed(self) -> int:
+        return int(self._plan["seed"])
+
+    @property
+    def planned(self) -> int | None:
+        """How many nets the zoo is to have, or None when nobody said."""
+        planned: int | None = self._plan["nets"]
+        return planned
+
+    @property
+    def space(self) -> Space | None:
+        return self._plan.space
+
+    @property
+    def images(self) -> Mapping[str, Any]:
+        images: Mapping[str, Any] = self._plan["images"]
+        return images
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        settings: Mapping[str, Any] = self._plan["settings"]
+        return settings
+
+    # -- nets in -------------------------------------------------------------------------------------------------------------
+
+    def append(self, net: Net, split: str | None = None) -> None:
+        """Store a net: whole or not at all, on disk when this returns.
+
+        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. NwsError when the number is taken,
+        or the disk is full or fails: then nothing is left of the net and the zoo stays valid.
+        """
+        if split is not None and split not in SPLITS:
+            raise unknown("split", split, SPLITS)
+        if net.number >= _NUMBER_LIMIT:
+            raise NwsError(f"net {net.number}: a zoo's nets are numbered below {_NUMBER_LIMIT:,}")
+        path = net_path(self.path, net.number)
+        data = encode(net, split or self.split(net.number))
+        try:
+            if path.exists():
+                raise NwsError(f"{self.path} has a net {net.number} already: give this one another number, or another zoo")
+            for folder in (path.parent.parent, path.parent):
+                if not folder.is_dir():
+                    folder.mkdir(exist_ok=True)
+                    flush_folder(folder.parent)
+            write_whole(path, data, new=True)
+        except OSError as error:
+            raise _write_error(self.path, net.number, error) from None
+
+    def split(self, number: int) -> str:
+        """ "train" or "test" by the zoo's rule: one net in every four consecutive numbers is a test net."""
+        return split(self.seed, number)
+
+    def numbers(self) -> list[int]:
+        """Numbers of the nets that are there, from the files' names alone."""
+        return sorted(index.scan(self.path).nets)
+
+    def missing(self) -> list[int]:
+        """Numbers that are planned and not there: what is left to train."""
+        present = index.scan(self.path).nets
+        return [number for number in range(self.planned or 0) if number not in present]
+
+    # -- nets out ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def index(self) -> pd.DataFrame:
+        """One row per net, by number: hyper-parameters, split, status, sizes, accuracies ... (docs/format.md). A copy."""
+        return self._frame()
+
+    @property
+    def damaged(self) -> list[tuple[str, str]]:
+        """Files that the index leaves out, as (path, why). `verify` looks closer."""
+        self._frame()
+        return list(self._damaged)
+
+    def refresh(self) -> None:
+        """Look at every file again. Needed only when one was changed in place; new nets are seen without."""
+        now, taken = time.time_ns(), index.stamp(self.path)
+        stored = index.read(self.path) if self._index is None else self._index
+        frame, self._damaged = index.update(self.path, stored)
+        if stored is None or not frame.equals(stored):
+            try:
+                index.write(self.path, frame)
+            except OSError:
+                pass  # a zoo that one may only read: the index then lives in memory
+            self._reader.forget()
+        self._index, self._road = frame, ""
+        self._stamp = taken if index.settled(taken, now) else None
+
+    def net(self, number: int) -> Net:
+        """The whole net, every byte checked. NwsError when it is not there or damaged."""
+        number = operator.index(number)
+        self._reader.header(number)  # the better error for a net that is not there
+        return read_net(net_path(self.path, number), number)
+
+    def theta(self, net: int, snapshot: int | None = None) -> np.ndarray:
+        """(P,) float32 of one snapshot, numbered 1 to S, or (S, P) of all. A copy; checksums are `net`'s and `verify`'s matter."""
+        return self._reader.theta(operator.index(net), None if snapshot is None else operator.index(snapshot))
+
+    def layout(self, net: int) -> Layout:
+        """Where each weight of the net lies in theta."""
+        return self._reader.header(operator.index(net)).layout
+
+    def slices(self, nets: Any, snapshots: Any, starts: Any, length: int, via: str = "auto") -> np.ndarray:
+        """(n, L) float32: slice i is theta(nets[i], snapshots[i])[starts[i] : starts[i] + L]. Arguments are broadcast.
+
+        via: "pread" for files that are not in memory, "memmap" for those that are, "auto" by the size of the zoo.
+        """
+        check_road(via)
+        if via == "auto":
+            if not self._road:
+                self._road = "memmap" if fits_in_memory(int(self._frame()["bytes"].sum())) else "pread"
+            via = self._road
+        return self._reader.slices(nets, snapshots, starts, length, via)
+
+    def vectors(self, nets: Any, snapshots: Any, part: str = "all") -> list[np.ndarray]:
+        """Read-only views (P_part,) of theta(nets[i], snapshots[i]), read from disk when used. Arguments are broadcast."""
+        return self._reader.vectors(nets, snapshots, part)
+
+    def select(
+        self,
+        property: str | None = None,
+        *,
+        converged: bool | Mapping[str, float] = False,
+        split: str | None = None,
+        part: str = "all",
+        slice_length: int | None = None,
+    ) -> tuple[pd.DataFrame, list[str]]:
+        """Rows of the index that a task may use, and notes that say why others are left out, or which options no net has.
+
+        Diverged nets are always left out, and those whose part is shorter than a slice. converged: True for the paper's
+        thresholds on the last test accuracy, or a mapping image set -> accuracy over them. NwsError when no net remains.
+        """
+        return selection.select(self._frame(), self.space, property, converged, split, part, slice_length)
+
+    def load(
+        self,
+        property: str,
+        snapshots: Any = None,
+        part: str = "all",
+        slice_length: int | None = None,
+        balance: bool = False,
+        seed: int = 0,
+        **which: Any,
+    ) -> tuple[Any, np.ndarray]:
+        """(X, y) for scikit-learn: weights, and the property's values.
+
+        snapshots: numbers, or None for each net's last; part: all, conv, fc; slice_length: one random slice of each vector
+        instead of the whole; balance: as many nets per option as the rarest has; which: `converged` and `split` of `select`.
+        X is (n, P) float32, or a list of n vectors where nets differ in size. Rows go net by net, in the order of their numbers,
+        and within a net in the order of `snapshots`. They are near-twins: cross-validate by net, or use split="train" and "test".
+        """
+        frame, _ = self.select(property, part=part, slice_length=slice_length, **which)
+        if balance:
+            frame = selection.balanced(frame, property, seed)
+        nets, times = _rows(frame, snapshots)
+        y = np.array(frame[property].tolist()).repeat(len(nets) // len(frame))
+        if slice_length is None:
+            vectors = self.vectors(nets, times, part)
+            return (np.stack(vectors) if len({len(v) for v in vectors}) == 1 else vectors), y
+        where = [self.layout(number).part(part) for number in nets.tolist()]
+        rng = np.random.default_rng(seed)
+        starts = rng.integers([w.start for w in where], [w.stop - slice_length + 1 for w in where])
+        return self.slices(nets, times, starts, slice_length), y
+
+    # -- care ----------------------------------------------------------------------------------------------------------------
+
+    def verify(self, repair: bool = False, progress: verify.Progress | None = None) -> verify.Report:
+        """Read every byte of every net and check it against what was written. progress(done, of) is called after each net.
+
+        repair: move damaged files to damaged/ (nothing is deleted), remove temporary files of killed processes, rebuild the
+        index. NwsError when the folder cannot be written.
+        """
+        try:
+            report = verify.verify(self.path, self.planned, repair, progress)
+        except OSError as error:
+            raise NwsError(f"{self.path}: cannot be repaired ({error.strerror}): see that you may write to it") from None
+        if repair:
+            self._reader.forget()
+            self._index = None
+            self.refresh()
+        return report
+
+    def summary(self) -> dict[str, Any]:
+        """The zoo in numbers, as JSON can hold it: counts by option, accuracies, sizes, seconds of training, settings."""
+        return describe.summary(self)
+
+    def card(self) -> str:
+        """README.md text that makes the folder a Hugging Face data set whose table is the index."""
+        return describe.card(self)
+
+    def _frame(self) -> pd.DataFrame:
+        if self._index is None or self._stamp is None or self._stamp != index.stamp(self.path):
+            self.refresh()
+        assert self._index is not None
+        return self._index[list(index.COLUMNS)]
+
+
+def _check_same(root: Path, plan: Plan, wanted: Plan, compare_images: bool) -> None:
+    if not compare_images:
+        wanted = Plan({**wanted.values, "images": plan["images"]})
+    differences = plan.differences(wanted)
+    if differences:
+        raise NwsError(f"{root} was made with {'; '.join(differences)}: use another folder, or the same settings")
+
+
+def _write_error(root: Path, number: int, error: OSError) -> NwsError:
+    kept = "the net was dropped whole, the zoo stays valid"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NwsError(f"{root}: disk full while writing net {number}: {kept}; free space and run the same command again")
+    return NwsError(
+        f"{root}: net {number} could not be written ({error.strerror or error}): {kept}; see that the folder is writable"
+    )
+
+
+def _rows(frame: pd.DataFrame, snapshots: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(net, snapshot) of each row, net by net."""
+    numbers = frame.index.to_numpy()
+    if snapshots is None:
+        return numbers, frame["snapshots"].to_numpy()
+    wanted = np.atleast_1d(np.asarray(snapshots))
+    if not wanted.size or wanted.dtype.kind not in "iu":
+        raise NwsError(f"snapshots={snapshots!r}: name at least one, numbered from 1")
+    fewest, net = int(frame["snapshots"].min()), frame["snapshots"].idxmin()
+    if wanted.min() < 1 or wanted.max() > fewest:
+        wrong = wanted.min() if wanted.min() < 1 else wanted.max()
+        raise NwsError(f"net {net} has no snapshot {wrong}: use 1 to {fewest}")
+    return numbers.repeat(len(wanted)), np.tile(wanted, len(numbers))
