@@ -52,7 +52,9 @@ def test_warp_agrees_with_a_written_out_bilinear_rule():
     for b in range(2):
         tx, ty, r, z, hx, hy = p[b, :6].numpy().astype(float)
         r, hx, hy = np.deg2rad([r, hx, hy])
-        a = z * np.array([[np.cos(hx - r) / np.cos(hx), np.sin(hx - r) / np.cos(hx)], [np.sin(hy + r) / np.cos(hy), np.cos(hy + r) / np.cos(hy)]])
+        a = z * np.array(
+            [[np.cos(hx - r) / np.cos(hx), np.sin(hx - r) / np.cos(hx)], [np.sin(hy + r) / np.cos(hy), np.cos(hy + r) / np.cos(hy)]]
+        )
         picture = np.pad(x[b].numpy(), ((0, 0), (2, 2), (2, 2)))
         for row, column in ((0, 0), (5, 20), (16, 16), (31, 30)):
             u, v = a @ (np.array([column, row]) - 15.5 + (tx, ty)) + 15.5

@@ -17,7 +17,12 @@ from nws.protocol import Task, draw_round, evaluate, interval
 from nws.zoo import Zoo
 
 SPACE = nws.FIXED.with_(
-    filter_size=3, width_conv=1, width_fc=8, dataset=["mnist", "toy"], optimizer=["adam", "momentum"], activation=["relu", "elu", "tanh"]
+    filter_size=3,
+    width_conv=1,
+    width_fc=8,
+    dataset=["mnist", "toy"],
+    optimizer=["adam", "momentum"],
+    activation=["relu", "elu", "tanh"],
 )
 SNAPSHOTS = 3
 
@@ -62,9 +67,7 @@ class Spy(ClassifierMixin, BaseEstimator):
         return p
 
 
-@given(
-    counts=st.lists(st.integers(2, 30), min_size=2, max_size=5), seed=st.integers(0, 1000), stored=st.booleans()
-)
+@given(counts=st.lists(st.integers(2, 30), min_size=2, max_size=5), seed=st.integers(0, 1000), stored=st.booleans())
 def test_no_net_on_both_sides_and_every_class_the_same_number(counts, seed, stored):
     y = np.repeat([f"class{c}" for c in range(len(counts))], counts)
     nets = np.random.default_rng(seed).permutation(len(y) * 3)[: len(y)]
@@ -134,7 +137,9 @@ def test_layer_wise_features_and_parts(zoo):
 
 def test_stored_split_tests_the_stored_nets(zoo):
     kept = []
-    evaluate({"spy": Spy()}, Task("optimizer", split="stored"), zoo, rounds=1, keep=lambda task, name, meta, drawn: kept.append(drawn))
+    evaluate(
+        {"spy": Spy()}, Task("optimizer", split="stored"), zoo, rounds=1, keep=lambda task, name, meta, drawn: kept.append(drawn)
+    )
     assert set(zoo.index.loc[kept[0].test, "split"]) == {"test"}
     assert set(zoo.index.loc[kept[0].train, "split"]) == {"train"}
 

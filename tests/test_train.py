@@ -35,7 +35,13 @@ def toy() -> ImageSet:
 
 
 def hp(**changes):
-    base = {"optimizer": "adam", "activation": "relu", "initialization": "glorot_normal", "augmentation": False, "learning_rate": 0.002}
+    base = {
+        "optimizer": "adam",
+        "activation": "relu",
+        "initialization": "glorot_normal",
+        "augmentation": False,
+        "learning_rate": 0.002,
+    }
     return SMALL.sample(1)[0].with_(**(base | changes))
 
 

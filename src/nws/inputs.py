@@ -68,7 +68,7 @@ class Inputs:
 
     def _weights(self, where: Where, nets: Sequence[int], test: bool) -> Any:
         if not test or where.slice_length is None:
-            return self.zoo.vectors(nets, where.snapshots, where.part)
+            return self.zoo.vectors(np.repeat(nets, len(where.snapshots)), np.tile(where.snapshots, len(nets)), where.part)
         of_net, of_snapshot, starts = [], [], []
         for net in nets:
             part = self.zoo.layout(int(net)).part(where.part)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from nws.net import Net
-from nws.protocol import Result
 from nws.train.loop import Progress as Record
+
+if TYPE_CHECKING:
+    from nws.protocol import Result
 
 console = Console(stderr=True, highlight=False)  # progress and notes; results go to stdout
 out = Console(highlight=False, soft_wrap=True)
@@ -52,8 +54,9 @@ class SamplingBar:
             self.bar.remove_task(self.lines.pop(net.number))
         self.bar.update(self.whole, completed=self.done, said=self._rate())
         if not console.is_terminal:
-            said = f"net {net.number}: {net.hp.dataset}, test {net.test_accuracy:.1%}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
-            console.print(f"{said}{' (diverged)' if net.status == 'diverged' else ''} [{self._rate()}]", markup=False)
+            ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
+            said = f"net {net.number}: {net.hp.dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
+            console.print(f"{said} [{self._rate()}]", markup=False)
 
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self.started, 1e-9)
@@ -118,6 +121,38 @@ def results(rows: Sequence[Result]) -> Table:
     notes = sorted({note for r in rows for note in r.notes})
     shown.caption = "\n".join(["bold: the interval lies beyond chance", *notes])
     return shown
+
+
+def zoo_table(summary: dict[str, Any]) -> Table:
+    """The table of `nws info` and of the end of `nws sample`."""
+    planned = f" of {summary['planned']} planned" if summary["planned"] and summary["planned"] > summary["nets"] else ""
+    rows = [
+        ("nets", f"{summary['nets']:,}{planned}, {_counts(summary['status'])}"),
+        ("split", _counts(summary["split"])),
+        ("snapshots", _span(summary["snapshots"])),
+        ("weights", _span(summary["weights"])),
+        ("epochs", _span(summary["epochs"])),
+        ("size", f"{summary['bytes'] / 1e6:,.1f} MB"),
+        ("training", f"{duration(summary['seconds'] or 0)} of one core"),
+    ]
+    if summary["damaged"]:
+        rows.append(("damaged", f"{summary['damaged']} files: run `nws verify {summary['path']}`"))
+    for name, counts in summary["properties"].items():
+        rows.append((name, _span(counts) if "min" in counts else _counts(counts)))
+    for name, a in summary["accuracies"].items():
+        if a["nets"]:
+            reached = f"mean {a['mean']:.1%}, {a['min']:.1%} to {a['max']:.1%}, {a['converged']:.0%} converged"
+            rows.append((f"test accuracy, {name}", reached))
+    return facts(rows, summary["path"])
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+def _span(span: dict[str, Any]) -> str:
+    low, high = (f"{v:,}" if isinstance(v, int) else "none" if v is None else f"{v:.2g}" for v in (span["min"], span["max"]))
+    return low if low == high else f"{low} to {high}"
 
 
 def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:

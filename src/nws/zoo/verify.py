@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nws.errors import NwsError
 from nws.zoo import index
@@ -38,8 +39,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every net that is there is whole. Missing nets, temporary files and a stale index harm nobody."""
-        return len(self.damaged) == len(self.moved)
+        """Whether every planned net is there and whole; after a repair, whether every damaged file is out of the way.
+
+        Temporary files and a stale index harm nobody.
+        """
+        return len(self.damaged) == len(self.moved) and (self.repaired or not self.missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "root": str(self.root), "ok": self.ok, "advice": self.lines()}
 
     def lines(self) -> list[str]:
         """The report in words; the last lines say what to do."""
@@ -51,7 +58,7 @@ class Report:
             words.append(f"{_count(len(self.strays), 'temporary file')} of a killed process {done}")
         if self.index != "fresh":
             words.append(f"the index was {self.index} and {'was made anew' if self.repaired else 'is made anew when next used'}")
-        if not self.ok and not self.repaired:
+        if self.damaged and not self.repaired:
             words.append(f"to move damaged files aside run `nws verify {self.root} --repair`")
         if self.missing:
             again = f"it trains the {_count(len(self.missing), 'missing net')}"

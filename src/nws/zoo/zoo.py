@@ -15,7 +15,7 @@ import numpy as np
 from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.net import Net
-from nws.space import Space
+from nws.space import PROPERTIES, Space
 from nws.zoo import describe, index, verify
 from nws.zoo import select as selection
 from nws.zoo.atomic import flush_folder, is_temporary, strays, write_whole
@@ -227,6 +227,12 @@ class Zoo:
         thresholds on the last test accuracy, or a mapping image set -> accuracy over them. NwsError when no net remains.
         """
         return selection.select(self._frame(), self.space, property, converged, split, part, slice_length)
+
+    def varying(self) -> list[str]:
+        """The properties that can be told apart here: those that are not the same in every net that trained."""
+        frame = self._frame()
+        usable = frame[frame["status"] == "ok"]
+        return [name for name in PROPERTIES if usable[name].nunique() > 1]
 
     def load(
         self,
