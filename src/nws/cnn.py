@@ -93,6 +93,8 @@ def module(hp: HyperParameters, generator: torch.Generator | None = None) -> tor
     """
     from torch import nn
 
+    from nws.dropout import Dropout
+
     activation = {"relu": nn.ReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}[hp.activation]
     norm: dict[str, Any] = {"eps": BATCH_NORM_EPS, "momentum": 1 - BATCH_NORM_DECAY}
     steps: OrderedDict[str, nn.Module] = OrderedDict()
@@ -114,21 +116,6 @@ def module(hp: HyperParameters, generator: torch.Generator | None = None) -> tor
         steps[f"fc{c}_activation"] = activation()
         if hp.batch_norm:
             steps[f"fc{c}_norm"] = nn.BatchNorm1d(width, **norm)
-        steps[f"fc{c}_dropout"] = _dropout(generator)
+        steps[f"fc{c}_dropout"] = Dropout(DROPOUT, generator)
     steps["out"] = nn.Linear(layers["out"]["weight"].shape[1], OUTPUTS)
     return nn.Sequential(steps)
-
-
-def _dropout(generator: torch.Generator | None) -> torch.nn.Module:
-    from torch import nn
-
-    class Dropout(nn.Module):
-        """nn.Dropout with its own stream of random numbers: a net must not depend on what else its process does."""
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if not self.training:
-                return x
-            keep = x.new_empty(x.shape).bernoulli_(1 - DROPOUT, generator=generator)
-            return x * keep / (1 - DROPOUT)
-
-    return Dropout()
