@@ -89,7 +89,7 @@ def read(root: Path) -> pd.DataFrame | None:
         return None
 
 
-def is_fresh(root: Path, frame: pd.DataFrame, found: Scan) -> bool:
+def is_fresh(frame: pd.DataFrame, found: Scan) -> bool:
     """Whether the index describes exactly the files that are there (damaged ones are not in it, so leave them out)."""
     sizes, times = frame["bytes"].tolist(), frame["mtime_ns"].tolist()
     return dict(zip(frame.index.tolist(), zip(sizes, times, strict=True), strict=True)) == found.nets

@@ -128,10 +128,8 @@ def _text(path: Path) -> bytes:
 
 
 def _versions() -> dict[str, str]:
-    import nws
-
-    versions = {"nws": nws.__version__, "python": platform.python_version()}
-    for package in ("numpy", "torch"):
+    versions = {"python": platform.python_version()}
+    for package in ("nws", "numpy", "torch"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -22,7 +22,8 @@ class Report:
 
     checked   nets' files read, each to the last byte
     damaged   (path in the zoo, why) of each file that is not what was written
-    missing   numbers that zoo.json plans and nets/ lacks
+    lost      numbers that the index lists and nets/ lacks: they were there once
+    missing   numbers that zoo.json plans, or that are lost, and nets/ lacks
     strays    temporary files of killed processes
     index     "fresh", "stale" or "missing", before a repair
     moved     where a repair put damaged files
@@ -32,6 +33,7 @@ class Report:
     repaired: bool = False
     checked: int = 0
     damaged: list[tuple[str, str]] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     index: str = "fresh"
@@ -39,11 +41,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every planned net is there and whole; after a repair, whether every damaged file is out of the way.
-
-        Temporary files and a stale index harm nobody.
-        """
-        return len(self.damaged) == len(self.moved) and (self.repaired or not self.missing)
+        """Whether every net that is listed is there and whole. Nets still to be trained and temporary files harm nobody."""
+        return len(self.damaged) == len(self.moved) and (self.repaired or not self.lost)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "root": str(self.root), "ok": self.ok, "advice": self.lines()}
@@ -52,24 +51,26 @@ class Report:
         """The report in words; the last lines say what to do."""
         words = [f"{_count(self.checked, 'net')} checked, {len(self.damaged)} damaged, {len(self.missing)} missing"]
         words += [why for _, why in self.damaged]
+        words += [f"{self.root}: net {number} is in the index, but its file is gone" for number in self.lost]
         words += [f"moved to {path}" for path in self.moved]
         if self.strays:
             done = "removed" if self.repaired else "found; it does no harm" if len(self.strays) == 1 else "found; they do no harm"
             words.append(f"{_count(len(self.strays), 'temporary file')} of a killed process {done}")
         if self.index != "fresh":
             words.append(f"the index was {self.index} and {'was made anew' if self.repaired else 'is made anew when next used'}")
-        if self.damaged and not self.repaired:
-            words.append(f"to move damaged files aside run `nws verify {self.root} --repair`")
+        if not self.ok and not self.repaired:
+            words.append(f"to move damaged files aside and list what is left run `nws verify {self.root} --repair`")
         if self.missing:
             again = f"it trains the {_count(len(self.missing), 'missing net')}"
-            words.append(f"run the same `nws sample` command: {again}{' again' if self.moved else ''}")
+            words.append(f"run the same `nws sample` command: {again}{' again' if self.moved or self.lost else ''}")
         return words
 
 
 def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None) -> Report:
     """See `Zoo.verify`. nets: the planned number."""
     found = index.scan(root)
-    report = Report(root, repair, index=_index_state(root, found))
+    state, listed = _index_state(root, found)
+    report = Report(root, repair, index=state, lost=sorted(listed - set(found.nets)))
     bad: list[Path] = []
     for path in found.misplaced:
         report.damaged.append((_relative(root, path), str(damaged(path, "its name is not that of a net"))))
@@ -92,15 +93,16 @@ def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None
         for path in gone:
             path.unlink(missing_ok=True)
     present = index.scan(root).nets
-    report.missing = [number for number in range(nets or 0) if number not in present]
+    report.missing = sorted((set(range(nets or 0)) | set(report.lost)) - set(present))
     return report
 
 
-def _index_state(root: Path, found: index.Scan) -> str:
-    if not (root / "index.parquet").is_file():
-        return "missing"
+def _index_state(root: Path, found: index.Scan) -> tuple[str, set[int]]:
+    """How the stored index is, and the nets that it lists."""
     frame = index.read(root)
-    return "fresh" if frame is not None and index.is_fresh(root, frame, found) else "stale"
+    if frame is None:
+        return ("stale" if (root / "index.parquet").exists() else "missing"), set()
+    return ("fresh" if index.is_fresh(frame, found) else "stale"), set(frame.index.tolist())
 
 
 def _move_aside(root: Path, path: Path) -> Path:
