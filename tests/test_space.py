@@ -64,6 +64,10 @@ def test_a_net_depends_on_seed_and_number_only(seed: int, n: int, more: int) -> 
     assert [MAIN.net(seed, i) for i in reversed(range(n))] == few[::-1]
 
 
+def test_seeds_share_no_net() -> None:
+    assert not set(MAIN.sample(200, seed=0)) & set(MAIN.sample(200, seed=1))  # 1 + 0 is not 0 + 1
+
+
 def test_a_net_is_the_same_in_another_process() -> None:
     code = "from nws import MAIN; print(MAIN.net(3, 14))"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
