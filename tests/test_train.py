@@ -202,7 +202,7 @@ def test_a_training_learns_and_records_what_happened(toy):
     assert net.history[:, 0].tolist() == [5 * e for e in range(13)]  # 180 // 32 steps an epoch
     assert [p.epoch for p in said] == list(range(13))
     assert sum(p.images for p in said) == 12 * 160
-    np.testing.assert_array_equal(net.theta[0], cnn.initialize(net.hp, np.random.default_rng([7, 3, 1])))
+    np.testing.assert_array_equal(net.theta[0], cnn.initialize(net.hp, np.random.default_rng([7, 3, 2])))
 
 
 def test_the_last_snapshot_has_the_recorded_accuracy_in_plain_pytorch(toy):

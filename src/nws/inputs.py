@@ -64,7 +64,7 @@ class Inputs:
     def _starts(self, net: int, size: int, length: int, test: bool) -> np.ndarray:
         if test:
             return np.round(np.linspace(0, size - length, TEST_SLICES)).astype(np.int64)
-        return np.random.default_rng([self.seed, net]).integers(0, size - length + 1, TRAIN_SLICES)
+        return np.random.default_rng([self.seed, net, 5]).integers(0, size - length + 1, TRAIN_SLICES)
 
     def _weights(self, where: Where, nets: Sequence[int], test: bool) -> Any:
         if not test or where.slice_length is None:

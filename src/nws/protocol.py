@@ -22,6 +22,7 @@ from nws.zoo import Zoo
 
 SPLITS = ("rounds", "stored")
 TEST_SHARE = 0.25
+ROUNDS_STREAM = 4  # random numbers of their own: 1 to 3 are the trainer's, 5 is inputs.py's
 OWN_SLICE = {"weights": 5000, "statistics": None, "layer-statistics": None}  # when a task leaves the slice to the meta-classifier
 
 
@@ -271,7 +272,7 @@ def _evaluate(name: str, meta: Any, task: Task, inputs: Inputs, rounds: int, see
     for r in range(rounds):
         tell(f"{task.property}, {name}: round {r + 1} of {rounds}")
         # Neither split nor balance depends on the meta-classifier: comparisons are paired.
-        drawn = draw_round(nets, y, stored, np.random.default_rng([seed, r]))
+        drawn = draw_round(nets, y, stored, np.random.default_rng([seed, r, ROUNDS_STREAM]))
         fitted = clone(meta).set_params(regression=task.regression, random_state=int(seed * 1000 + r))
         if meta.reads == "weights":
             fitted.set_params(slice_length=where.slice_length)

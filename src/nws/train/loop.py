@@ -66,7 +66,8 @@ def train_net(
     All T records are held in memory until then: 4 bytes x P x T, 60 MB for the fixed net after 160 epochs.
     """
     started = time.perf_counter()
-    order, initial, stream = (np.random.default_rng([seed, number, purpose]) for purpose in range(3))
+    # From 1: numpy pads with zeros, so that purpose 0 would be the stream the hyper-parameters were drawn from.
+    order, initial, stream = (np.random.default_rng([seed, number, purpose]) for purpose in (1, 2, 3))
     engine = make_engine(hp, cnn.initialize(hp, initial), images, int(stream.integers(2**63)))
     validation, training = split_validation(len(images.y_train), order)
     # As many training images as validation images tell the training accuracy: it is for the curves, not for decisions.
