@@ -47,6 +47,7 @@ class Progress:
     epoch: int
     validation_accuracy: float
     images: int  # trained on since the last word
+    record: tuple[float, ...]  # the record's row of the history, columns `nws.net.HISTORY`
 
 
 def train_net(
@@ -86,7 +87,7 @@ def train_net(
         accuracy = engine.accuracy("train", validation)
         stop = stopping.update(accuracy)
         history.append([step, engine.accuracy("train", watched), accuracy, engine.accuracy("test"), stopping.filtered])
-        tell(Progress(number, epoch, accuracy, seen))
+        tell(Progress(number, epoch, accuracy, seen, tuple(history[-1])))
         if not (np.isfinite(loss) and np.isfinite(records[-1]).all()):
             status = "diverged"
         if stop or status == "diverged":
