@@ -99,7 +99,8 @@ def import_weights(
     numbers = [steps] if isinstance(steps, int | np.integer) else list(steps)
     if not numbers:
         raise NwsError("name at least one snapshot to load, such as [20]")
-    X, err, labels, meta = [], [], [], np.empty((len(chosen) * len(numbers), len(table.columns)), object)
+    X: list[np.ndarray] = []
+    err, labels, meta = [], [], np.empty((len(chosen) * len(numbers), len(table.columns)), object)
     for row in chosen:
         value = getattr(row.hp, property_.name)
         for step in numbers:
