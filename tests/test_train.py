@@ -9,7 +9,7 @@ from nws import cnn
 from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.net import snapshot_records
-from nws.train import Job, Progress, train, train_net
+from nws.train import Job, Progress, Schedule, train, train_net
 from nws.train.early_stopping import EarlyStopping
 from nws.train.loop import DECAY, balanced, epoch_batches, split_validation
 from nws.train.runners import make_engine
@@ -194,7 +194,7 @@ def test_the_engine_gives_the_optimizer_the_gradient_of_the_mean_loss(toy):
 
 def test_a_training_learns_and_records_what_happened(toy):
     said = []
-    net = train_net(3, hp(), toy, TorchEngine, seed=7, snapshots=5, epochs=12, tell=said.append)
+    net = train_net(Job(3, hp()), toy, TorchEngine, Schedule(7, 5, 12), said.append)
     assert net.status == "ok"
     assert net.test_accuracy > 0.6
     assert net.theta.shape == (5, cnn.layout(net.hp).size)
@@ -206,7 +206,7 @@ def test_a_training_learns_and_records_what_happened(toy):
 
 
 def test_the_last_snapshot_has_the_recorded_accuracy_in_plain_pytorch(toy):
-    net = train_net(0, hp(activation="elu"), toy, TorchEngine, epochs=4)
+    net = train_net(Job(0, hp(activation="elu")), toy, TorchEngine, Schedule(epochs=4))
     module = cnn.module(net.hp).eval()
     module.load_state_dict({k: torch.tensor(v) for k, v in net.layout.state_dict(net.theta[-1]).items()}, strict=False)
     x = torch.from_numpy(toy.x_test).permute(0, 3, 1, 2).float() / 255
@@ -224,7 +224,7 @@ def test_evaluation_changes_nothing(toy):
 
 def test_test_images_never_touch_the_net(toy):
     other = ImageSet("toy", toy.x_train, toy.y_train, toy.x_test[::-1] // 2, toy.y_test, toy.classes)
-    a, b = (train_net(0, hp(augmentation=True), images, TorchEngine, epochs=3) for images in (toy, other))
+    a, b = (train_net(Job(0, hp(augmentation=True)), images, TorchEngine, Schedule(epochs=3)) for images in (toy, other))
     np.testing.assert_array_equal(a.theta, b.theta)
 
 
@@ -236,7 +236,7 @@ def test_learning_rate_falls_by_4_percent_an_epoch(toy):
             rates.append(learning_rate)
             return super().train(batches, learning_rate)
 
-    train_net(0, hp(learning_rate=0.004), toy, Watched, epochs=3)
+    train_net(Job(0, hp(learning_rate=0.004)), toy, Watched, Schedule(epochs=3))
     assert rates == pytest.approx([0.004, 0.004 * DECAY, 0.004 * DECAY**2])
 
 
@@ -250,39 +250,41 @@ def test_diverged_nets_are_kept_with_that_status(toy, poison):
             self._weights.fill_(float("inf"))
             return loss
 
-    net = train_net(0, hp(), toy, Exploding, epochs=5)
+    net = train_net(Job(0, hp()), toy, Exploding, Schedule(epochs=5))
     assert net.status == "diverged"
     assert len(net.history) == 2
     assert len(net.theta) == 20
 
 
 def test_a_huge_learning_rate_is_not_fatal(toy):
-    net = train_net(0, hp(optimizer="momentum", initialization="normal", learning_rate=1e30), toy, TorchEngine, epochs=4)
+    net = train_net(
+        Job(0, hp(optimizer="momentum", initialization="normal", learning_rate=1e30)), toy, TorchEngine, Schedule(epochs=4)
+    )
     assert net.status == "diverged"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_net_does_not_depend_on_its_company(toy, seed):
     jobs = [Job(i, h) for i, h in enumerate(SMALL.sample(4, seed))]
-    run = {"seed": seed, "epochs": 2, "snapshots": 3}
-    alone = {n.number: n for n in train(jobs, {"toy": toy}, **run)}
-    together = {n.number: n for n in train(jobs[::-1], {"toy": toy}, workers=2, **run)}
+    schedule = Schedule(seed, snapshots=3, epochs=2)
+    alone = {n.number: n for n in train(jobs, {"toy": toy}, schedule)}
+    together = {n.number: n for n in train(jobs[::-1], {"toy": toy}, schedule, workers=2)}
     assert sorted(alone) == sorted(together) == [0, 1, 2, 3]
     for number, net in alone.items():
         np.testing.assert_array_equal(net.theta, together[number].theta)
         np.testing.assert_array_equal(net.history, together[number].history)
-    again = next(iter(train(jobs[2:3], {"toy": toy}, **run)))
+    again = next(iter(train(jobs[2:3], {"toy": toy}, schedule)))
     np.testing.assert_array_equal(again.theta, alone[2].theta)
 
 
 def test_another_seed_gives_another_net(toy):
-    a, b = (train_net(0, hp(), toy, TorchEngine, seed=seed, epochs=1) for seed in (0, 1))
+    a, b = (train_net(Job(0, hp()), toy, TorchEngine, Schedule(seed, epochs=1)) for seed in (0, 1))
     assert not np.array_equal(a.theta[-1], b.theta[-1])
 
 
 def test_progress_is_told_from_workers(toy):
     said = []
-    list(train([Job(i, hp()) for i in range(2)], {"toy": toy}, epochs=2, workers=2, tell=said.append))
+    list(train([Job(i, hp()) for i in range(2)], {"toy": toy}, Schedule(epochs=2), workers=2, tell=said.append))
     assert {p.number for p in said} == {0, 1}
     assert all(isinstance(p, Progress) for p in said)
 
@@ -302,14 +304,14 @@ def test_a_dead_worker_is_one_line_and_keeps_the_finished_nets(toy, monkeypatch)
             os.kill(victim.pid, signal.SIGKILL)
 
     with pytest.raises(NwsError, match=r"a worker died while training net \d.*exit code -9"):
-        list(train([Job(i, hp()) for i in range(6)], {"toy": toy}, epochs=20, workers=2, tell=kill))
+        list(train([Job(i, hp()) for i in range(6)], {"toy": toy}, Schedule(epochs=20), workers=2, tell=kill))
     assert killed
 
 
 def test_closing_the_iterator_ends_the_workers(toy):
     import multiprocessing
 
-    nets = train([Job(i, hp()) for i in range(8)], {"toy": toy}, epochs=5, workers=2)
+    nets = train([Job(i, hp()) for i in range(8)], {"toy": toy}, Schedule(epochs=5), workers=2)
     next(nets)
     nets.close()
     assert not multiprocessing.active_children()

@@ -16,9 +16,10 @@ from nws.space import FIXED, MAIN, HyperParameters, Space
 
 if TYPE_CHECKING:
     from nws import features, figures, images, legacy, meta, train
+    from nws.evaluation import evaluate
     from nws.images import ImageSet
     from nws.legacy import import_weights
-    from nws.protocol import Result, Task, evaluate
+    from nws.protocol import Result, Task
     from nws.sampling import sample
     from nws.zoo import Zoo
 
@@ -30,7 +31,7 @@ _LATER = {
     "Result": "nws.protocol",
     "Task": "nws.protocol",
     "Zoo": "nws.zoo",
-    "evaluate": "nws.protocol",
+    "evaluate": "nws.evaluation",
     "import_weights": "nws.legacy",
     "sample": "nws.sampling",
 }

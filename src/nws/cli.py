@@ -61,6 +61,7 @@ def sample(
     """Train nets with random hyper-parameters into a zoo. Ctrl-C stops it cleanly; the same command goes on."""
     from nws import images as image_sets
     from nws import sampling, terminal
+    from nws.train import Schedule
 
     chosen = SPACES[space].with_(**_narrowed(narrow or []))
     if images is not None:
@@ -68,9 +69,10 @@ def sample(
     _positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
     hps = chosen.sample(nets, seed)
     sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, progress=terminal.console.is_terminal)
-    for note in sampling.cautions(hps, sets, epochs, snapshots):
+    schedule = Schedule(seed, snapshots, epochs)
+    for note in sampling.cautions(hps, sets, schedule):
         terminal.console.print(f"note: {note}", markup=False)
-    opened = sampling.prepare(zoo, hps, sets, seed=seed, snapshots=snapshots, epochs=epochs, space=chosen)
+    opened = sampling.prepare(zoo, hps, sets, schedule, chosen)
     done = len(sampling.finished(opened, nets))
     if done == nets:
         terminal.console.print(f"{zoo}: all {nets} nets are done")
@@ -78,9 +80,7 @@ def sample(
         if done:
             terminal.console.print(f"{zoo}: going on after {done} of {nets} nets")
         with terminal.SamplingBar(nets, done) as bar:
-            sampling.fill(
-                opened, hps, sets, seed=seed, snapshots=snapshots, epochs=epochs, workers=workers, engine=engine, tell=bar
-            )
+            sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, tell=bar)
     _show_summary(opened, as_json)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from nws import figures, results, sampling, terminal
 from nws.protocol import Result, Task
 from nws.space import FIXED
+from nws.train import Schedule
 from nws.zoo import Zoo
 
-IMAGES, EPOCHS, LIMIT, LIMIT_TEST = "digits", 19, 1000, 250  # 19 epochs give 20 records: every one is a snapshot
+IMAGES, LIMIT, LIMIT_TEST = "digits", 1000, 250
+SCHEDULE = Schedule(seed=0, snapshots=20, epochs=19)  # 19 epochs give 20 records: every one is a snapshot
 PROPERTIES = ("optimizer", "activation", "initialization", "augmentation")
 METAS = ("svm-linear-16", "svm-rbf-16", "dmc")
 ROUNDS, DMC_ROUNDS = 10, 2
@@ -19,13 +21,14 @@ DMC_SLICE, DMC_EPOCHS = 1000, 20
 def run(out: str | Path, nets: int = 48, workers: int | None = None) -> list[Result]:
     """Everything below `out`: zoo/, results.json, demo.png. Going on from whatever is there already."""
     out = Path(out)
-    hps = FIXED.with_(dataset=IMAGES).sample(nets, seed=0)
+    space = FIXED.with_(dataset=IMAGES)
+    hps = space.sample(nets, seed=0)
     sets = sampling.load_images([IMAGES], None, LIMIT, LIMIT_TEST)
-    zoo = sampling.prepare(out / "zoo", hps, sets, seed=0, snapshots=20, epochs=EPOCHS, space=FIXED.with_(dataset=IMAGES))
+    zoo = sampling.prepare(out / "zoo", hps, sets, SCHEDULE, space)
     done = len(sampling.finished(zoo, nets))
     if done < nets:
         with terminal.SamplingBar(nets, done) as bar:
-            sampling.fill(zoo, hps, sets, seed=0, snapshots=20, epochs=EPOCHS, workers=workers, tell=bar)
+            sampling.fill(zoo, hps, sets, SCHEDULE, workers=workers, tell=bar)
     rows = classify(zoo, out)
     figures.save(figures.meta_classification(rows), out / "demo")
     return rows

@@ -45,7 +45,7 @@ def meta_classification(rows: Sequence[Result]) -> Figure:
     for x, name in enumerate(properties):
         chance = next(r.chance for r in rows if r.property == name)
         axes.hlines(
-            chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label=None if x else "chance", zorder=5
+            chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label="" if x else "chance", zorder=5
         )
     axes.set_xticks(range(len(properties)), [name.replace("_", "\n") for name in properties])
     axes.set_ylim(0, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,16 +31,11 @@ class Inputs:
         self.seed = seed
         self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
-    def rows(self, reads: str, where: Where, nets: Sequence[int], test: bool) -> Any:
+    def rows(self, reads: str, where: Where, nets: np.ndarray, test: bool) -> Any:
         """X for these nets: (nets x rows_per_net, F), or for training on raw weights a list of 1-D vectors."""
         if reads == "weights":
             return self._weights(where, nets, test)
         return np.concatenate([self._statistics(reads, where, int(net), test) for net in nets])
-
-    def slices_per_snapshot(self, reads: str, where: Where, test: bool) -> int:
-        if where.slice_length is None or (reads == "weights" and not test):
-            return 1
-        return TEST_SLICES if test else TRAIN_SLICES
 
     def _statistics(self, reads: str, where: Where, net: int, test: bool) -> np.ndarray:
         key = (reads, where, test and where.slice_length is not None, net)
@@ -66,7 +60,7 @@ class Inputs:
             return np.round(np.linspace(0, size - length, TEST_SLICES)).astype(np.int64)
         return np.random.default_rng([self.seed, net, 5]).integers(0, size - length + 1, TRAIN_SLICES)
 
-    def _weights(self, where: Where, nets: Sequence[int], test: bool) -> Any:
+    def _weights(self, where: Where, nets: np.ndarray, test: bool) -> Any:
         if not test or where.slice_length is None:
             return self.zoo.vectors(np.repeat(nets, len(where.snapshots)), np.tile(where.snapshots, len(nets)), where.part)
         of_net, of_snapshot, starts = [], [], []

@@ -15,7 +15,8 @@ from typing import Any
 from nws import __version__
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
-from nws.protocol import Result, Round, Task, evaluate
+from nws.evaluation import evaluate
+from nws.protocol import Result, Round, Task
 from nws.zoo import Zoo
 
 
@@ -45,8 +46,8 @@ def classify(
             row = store.find(key) if store else None
             if row is None:
                 meta = {name: meta_classifiers.make(name, **arguments)}
-                keep = store.keep_model if store else None
-                (row,) = evaluate(meta, task, zoo, rounds=rounds, seed=seed, tell=tell, keep=keep)
+                keep = {"keep": store.keep_model} if store else {}
+                (row,) = evaluate(meta, task, zoo, rounds=rounds, seed=seed, tell=tell, **keep)
                 row = replace(row, key=key, about={**provenance(), "settings": arguments})
                 if store:
                     store.add(row)
@@ -91,20 +92,18 @@ class Store:
 
 def load(file: str | Path) -> list[Result]:
     """The rows of a results.json."""
-    known = {f.name for f in fields(Result)}
     try:
-        rows = json.loads(Path(file).read_text())
-        tuples = ("snapshots", "classes", "per_round", "notes")
-        return [
-            Result(**{k: tuple(v) if k in tuples else v for k, v in row.items() if k in known} | {"confusion": _nested(row)})
-            for row in rows
-        ]
+        return [_result(row) for row in json.loads(Path(file).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise NwsError(f"{file} cannot be read as results ({error}): move it away, it is made anew") from None
 
 
-def _nested(row: dict[str, Any]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(line) for line in row["confusion"])
+def _result(row: dict[str, Any]) -> Result:
+    values: dict[str, Any] = {f.name: row[f.name] for f in fields(Result)}
+    for name in ("snapshots", "classes", "per_round", "notes"):
+        values[name] = tuple(values[name])
+    values["confusion"] = tuple(tuple(line) for line in values["confusion"])
+    return Result(**values)
 
 
 def table(rows: Sequence[Result]) -> Any:

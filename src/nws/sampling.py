@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from nws import images as image_sets
 from nws.images import ImageSet
 from nws.net import Net
 from nws.space import HyperParameters, Space
-from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Progress
-from nws.train.runners import Job, cores, train
+from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
+from nws.train.runners import cores, train
 from nws.zoo import Zoo
 
 Tell = Callable[[Progress | Net], None]
@@ -50,8 +51,9 @@ def sample(
     sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test)
     if len(sets) == 1:
         nets = [hp.with_(dataset=next(iter(sets))) for hp in nets]
-    zoo = prepare(path, nets, sets, seed=seed, snapshots=snapshots, epochs=epochs, space=space)
-    fill(zoo, nets, sets, seed=seed, snapshots=snapshots, epochs=epochs, workers=workers, engine=engine, tell=tell)
+    schedule = Schedule(seed, snapshots, epochs)
+    zoo = prepare(path, nets, sets, schedule, space)
+    fill(zoo, nets, sets, schedule, workers=workers, engine=engine, tell=tell)
     return zoo
 
 
@@ -73,15 +75,12 @@ def prepare(
     path: str | Path,
     nets: Sequence[HyperParameters],
     sets: Mapping[str, ImageSet],
-    *,
-    seed: int,
-    snapshots: int,
-    epochs: int,
+    schedule: Schedule,
     space: Space | None = None,
 ) -> Zoo:
     """The zoo at `path`: made, or opened when it was made with the same settings."""
     about = {name: dict(s.about) for name, s in sets.items()}
-    return Zoo.create(path, space=space, seed=seed, nets=len(nets), images=about, epochs=epochs, snapshots=snapshots)
+    return Zoo.create(path, space, nets=len(nets), images=about, **asdict(schedule))
 
 
 def finished(zoo: Zoo, nets: int) -> set[int]:
@@ -93,10 +92,8 @@ def fill(
     zoo: Zoo,
     nets: Sequence[HyperParameters],
     sets: Mapping[str, ImageSet],
+    schedule: Schedule,
     *,
-    seed: int,
-    snapshots: int,
-    epochs: int,
     workers: int | None = None,
     engine: str = "auto",
     tell: Tell = lambda said: None,
@@ -105,17 +102,19 @@ def fill(
     done = finished(zoo, len(nets))
     jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
     workers = cores() if workers is None else workers
-    for net in train(jobs, sets, seed=seed, snapshots=snapshots, epochs=epochs, engine=engine, workers=workers, tell=tell):
+    for net in train(jobs, sets, schedule, engine=engine, workers=workers, tell=tell):
         zoo.append(net)
         tell(net)
 
 
-def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], epochs: int, snapshots: int) -> list[str]:
+def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], schedule: Schedule) -> list[str]:
     """What a user should know before the work starts, in plain words."""
     notes = []
-    if epochs + 1 < snapshots:
+    records = schedule.epochs + 1
+    if records < schedule.snapshots:
         notes.append(
-            f"{epochs} epochs give {epochs + 1} records, fewer than {snapshots} snapshots: some snapshots will be the same record"
+            f"{schedule.epochs} epochs give {records} records, fewer than {schedule.snapshots} snapshots: "
+            "some snapshots will be the same record"
         )
     for s in sets.values():
         training = len(s.y_train) - round(len(s.y_train) * VALIDATION_SHARE)

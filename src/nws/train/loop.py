@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from nws import cnn
+from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.net import Net, snapshot_records
 from nws.space import HyperParameters
@@ -50,22 +51,44 @@ class Progress:
     record: tuple[float, ...]  # the record's row of the history, columns `nws.net.HISTORY`
 
 
+@dataclass(frozen=True)
+class Job:
+    """Net `number` of a zoo, to be trained with these hyper-parameters."""
+
+    number: int
+    hp: HyperParameters
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What all nets of a zoo have in common. Net `number` is a function of (seed, number) and its hyper-parameters.
+
+    snapshots  kept of the records of a training, evenly spread: round(linspace(1, T, S))
+    epochs     at most; early stopping usually comes long before 1000
+    """
+
+    seed: int = 0
+    snapshots: int = 20
+    epochs: int = MAX_EPOCHS
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("snapshots", 1), ("epochs", 0)):
+            if getattr(self, name) < least:
+                raise NwsError(f"{name}={getattr(self, name)}: must be at least {least}")
+
+
 def train_net(
-    number: int,
-    hp: HyperParameters,
+    job: Job,
     images: ImageSet,
     make_engine: MakeEngine,
-    *,
-    seed: int = 0,
-    snapshots: int = 20,
-    epochs: int = MAX_EPOCHS,
+    schedule: Schedule = Schedule(),
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Net:
-    """Train one net. A function of (seed, number, hp, images) and the engine's arithmetic: never of order, process or load.
+    """Train one net: records before training and after each epoch, of which some are kept. Never depends on order or load.
 
-    Records are taken before training and after each epoch; `snapshots` of them are kept, round(linspace(1, T, S)).
-    All T records are held in memory until then: 4 bytes x P x T, 60 MB for the fixed net after 160 epochs.
+    All T records are held in memory until the end: 4 bytes x P x T, 60 MB for the fixed net after 160 epochs.
     """
+    number, hp, seed = job.number, job.hp, schedule.seed
     started = time.perf_counter()
     # From 1: numpy pads with zeros, so that purpose 0 would be the stream the hyper-parameters were drawn from.
     order, initial, stream = (np.random.default_rng([seed, number, purpose]) for purpose in (1, 2, 3))
@@ -76,7 +99,7 @@ def train_net(
     stopping = EarlyStopping()
     records, history = [], []
     step, status, learning_rate = 0, "ok", hp.learning_rate
-    for epoch in range(epochs + 1):
+    for epoch in range(schedule.epochs + 1):
         seen, loss = 0, 0.0
         if epoch > 0:  # the first record is the initialization
             batches = epoch_batches(images.y_train, training, hp.batch_size, order)
@@ -92,7 +115,7 @@ def train_net(
             status = "diverged"
         if stop or status == "diverged":
             break
-    kept = snapshot_records(len(records), snapshots)
+    kept = snapshot_records(len(records), schedule.snapshots)
     return Net(
         number=number,
         hp=hp,

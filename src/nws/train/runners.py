@@ -8,7 +8,6 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,9 @@ import numpy as np
 from nws.errors import NwsError, unknown
 from nws.images import ImageSet
 from nws.net import Net
-from nws.space import HyperParameters
-from nws.train.loop import MAX_EPOCHS, MakeEngine, Progress, train_net
+from nws.train.loop import Job, MakeEngine, Progress, Schedule, train_net
 
 ENGINES = ("auto", "torch")
-
-
-@dataclass(frozen=True)
-class Job:
-    """Net `number` of a zoo, to be trained with these hyper-parameters."""
-
-    number: int
-    hp: HyperParameters
 
 
 Tell = Callable[[Progress], None]
@@ -38,10 +28,8 @@ Tell = Callable[[Progress], None]
 def train(
     jobs: Sequence[Job],
     images: Mapping[str, ImageSet],
+    schedule: Schedule = Schedule(),  # noqa: B008 (frozen)
     *,
-    seed: int = 0,
-    snapshots: int = 20,
-    epochs: int = MAX_EPOCHS,
     engine: str = "auto",
     workers: int = 1,
     tell: Tell = lambda progress: None,
@@ -55,13 +43,12 @@ def train(
     for job in jobs:
         if job.hp.dataset not in images:
             raise unknown(f"net {job.number} wants an image set that was not given:", job.hp.dataset, images)
-    settings = {"seed": seed, "snapshots": snapshots, "epochs": epochs}
     if min(workers, len(jobs)) <= 1:
         with _one_thread():
             for job in jobs:
-                yield train_net(job.number, job.hp, images[job.hp.dataset], make_engine(engine), tell=tell, **settings)
+                yield train_net(job, images[job.hp.dataset], make_engine(engine), schedule, tell)
     else:
-        yield from _pool(jobs, images, engine, min(workers, len(jobs)), tell, settings)
+        yield from _pool(jobs, images, (engine, schedule), min(workers, len(jobs)), tell)
 
 
 def make_engine(name: str) -> MakeEngine:
@@ -93,7 +80,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _pool(
-    jobs: Sequence[Job], images: Mapping[str, ImageSet], engine: str, workers: int, tell: Tell, settings: dict[str, Any]
+    jobs: Sequence[Job], images: Mapping[str, ImageSet], how: tuple[str, Schedule], workers: int, tell: Tell
 ) -> Iterator[Net]:
     waiting = list(reversed(jobs))
     busy: dict[Connection, tuple[Any, Job | None]] = {}
@@ -103,7 +90,7 @@ def _pool(
         shared = _share(images, Path(folder.name))
         for _ in range(workers):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, shared, engine, settings), daemon=True)
+            process = context.Process(target=_work, args=(theirs, shared, *how), daemon=True)
             process.start()
             theirs.close()  # so that a dead worker is an end of file here
             busy[ours] = (process, None)
@@ -164,7 +151,7 @@ def _share(images: Mapping[str, ImageSet], folder: Path) -> Shared:
     return shared
 
 
-def _work(connection: Connection, shared: Shared, engine: str, settings: dict[str, Any]) -> None:
+def _work(connection: Connection, shared: Shared, engine: str, schedule: Schedule) -> None:
     """A worker's life: map the images, then train one job after another until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair; it ends us
     try:
@@ -177,8 +164,7 @@ def _work(connection: Connection, shared: Shared, engine: str, settings: dict[st
         with _one_thread():
             while True:
                 job = connection.recv()
-                net = train_net(job.number, job.hp, images[job.hp.dataset], make, tell=connection.send, **settings)
-                connection.send(net)
+                connection.send(train_net(job, images[job.hp.dataset], make, schedule, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone or done
     except Exception as error:

@@ -45,7 +45,7 @@ class TorchEngine:
                 x = augment(x, self._random)
             self._gradient.zero_()
             loss = functional.cross_entropy(self._module(x), y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self._update(learning_rate)
             total += loss.detach()
         return float(total) / len(batches)

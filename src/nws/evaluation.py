@@ -1,0 +1,228 @@
+"""Meta-classifiers put to the test: tasks x meta-classifiers x rounds -> results (see protocol.py for the rules)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nws import meta as meta_classifiers
+from nws.errors import NwsError
+from nws.inputs import Inputs, Where
+from nws.protocol import Result, Round, Task, draw_round, error_interval, interval
+from nws.space import PROPERTIES
+from nws.zoo import Zoo
+
+OWN_SLICE = {"weights": 5000, "statistics": None, "layer-statistics": None}  # when a task leaves the slice to the meta-classifier
+ROUNDS_STREAM = 4  # random numbers of their own: 1 to 3 are the trainer's, 5 is that of inputs.py
+
+Tell = Callable[[str], None]
+Keep = Callable[[Task, str, Any, Round], None]
+
+
+def evaluate(
+    metas: Any,
+    tasks: Task | Sequence[Task],
+    zoo: Zoo,
+    *,
+    rounds: int = 10,
+    seed: int = 0,
+    tell: Tell = lambda doing: None,
+    keep: Keep = lambda task, name, meta, drawn: None,
+) -> list[Result]:
+    """Every meta-classifier on every task: one `Result` each.
+
+    metas   a name of `nws.meta.METAS`, an estimator, or a list or dict (name -> estimator) of them
+    tell    hears what is being done ("optimizer, dmc: round 3 of 10")
+    keep    is given the fitted meta-classifier of each first round: keep(task, name, meta, round)
+    """
+    inputs = Inputs(zoo, seed)
+    given = [tasks] if isinstance(tasks, Task) else list(tasks)
+    questions = [
+        _question(task, name, meta, zoo) for task in given for name, meta in _named(metas)
+    ]  # bad ones fail before any work
+    return [_answer(question, inputs, rounds, tell, keep) for question in questions]
+
+
+def _named(metas: Any) -> list[tuple[str, Any]]:
+    if isinstance(metas, Mapping):
+        return list(metas.items())
+    if isinstance(metas, str) or not isinstance(metas, Iterable):
+        metas = [metas]
+    return [(m, meta_classifiers.make(m)) if isinstance(m, str) else (type(m).__name__, m) for m in metas]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """A task for one meta-classifier on the nets it may use: y (n,) are their labels, or floats for a regression."""
+
+    task: Task
+    name: str
+    meta: Any
+    where: Where
+    nets: np.ndarray
+    y: np.ndarray
+    stored: np.ndarray | None
+    notes: tuple[str, ...]
+
+    @property
+    def classes(self) -> list[str]:
+        """In the order of the space's options, then the alphabet."""
+        if self.task.regression:
+            return []
+        labels = [PROPERTIES[self.task.property].label(o) for o in PROPERTIES[self.task.property].options]
+        return sorted(set(self.y.tolist()), key=lambda label: (labels.index(label) if label in labels else len(labels), label))
+
+    def labels(self, nets: np.ndarray) -> np.ndarray:
+        of = dict(zip(self.nets.tolist(), self.y.tolist()))
+        return np.array([of[net] for net in nets.tolist()])
+
+
+def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
+    where = _where(task, meta, zoo)
+    table, notes = zoo.select(task.property, part=where.part, slice_length=where.slice_length, converged=task.converged)
+    nets = table.index.to_numpy()
+    if task.regression:
+        y = table[task.property].to_numpy(float)
+    else:
+        y = np.array([PROPERTIES[task.property].label(v) for v in table[task.property]])
+        if len(set(y)) == 1:
+            raise NwsError(
+                f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {task.property}={y[0]}"
+            )
+    if meta.reads == "layer-statistics" or (meta.reads == "weights" and where.slice_length is None):
+        layouts = {zoo.layout(int(net)) for net in nets}
+        if len(layouts) > 1:
+            raise NwsError(
+                f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, or dmc on slices"
+            )
+    stored = table["split"].to_numpy() if task.split == "stored" else None
+    return _Question(task, name, meta, where, nets, y, stored, tuple(notes))
+
+
+def _where(task: Task, meta: Any, zoo: Zoo) -> Where:
+    """Which weights this meta-classifier reads in this task."""
+    length: Any = OWN_SLICE[meta.reads] if task.slice_length is None else task.slice_length
+    if meta.reads == "layer-statistics" or length == "whole":
+        length = None
+    if zoo.index.empty:
+        raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
+    last = int(zoo.index["snapshots"].min())
+    snapshots = task.snapshots or tuple(range(max(1, last - 3), last + 1))
+    if snapshots[-1] > last:
+        raise NwsError(f"snapshot {snapshots[-1]}: the nets of {zoo.path} have snapshots 1 to {last}")
+    return Where(task.part, length, snapshots)
+
+
+class _Tally:
+    """Hits (or absolute errors) per net, summed over the rounds."""
+
+    def __init__(self, question: _Question):
+        self.question = question
+        self.position = {int(net): k for k, net in enumerate(question.nets)}
+        self.single, self.vote, self.times = np.zeros((3, len(question.nets)))
+        self.rounds: list[float] = []
+        self.chance: list[float] = []
+        self.confusion = np.zeros((len(question.classes),) * 2, int)
+
+    def add(self, drawn: Round, probability: np.ndarray, labels: Any) -> None:
+        """One round: probability (n, S, K, C) of `labels` (C,), or for a regression predictions (n, S, K)."""
+        truth = self.question.labels(drawn.test)
+        if self.question.task.regression:
+            single = np.abs(probability - truth[:, None, None])
+            vote = np.abs(probability.mean(2) - truth[:, None])
+            guess = np.median(self.question.labels(drawn.train))
+            self.chance.append(float(np.abs(truth - guess).mean()))
+        else:
+            said = labels[probability.argmax(-1)]
+            single = said == truth[:, None, None]
+            vote = labels[probability.mean(2).argmax(-1)] == truth[:, None]
+            self.chance.append(1 / len(labels))
+            classes = self.question.classes
+            for true, predicted in zip(truth, said.reshape(len(truth), -1)):
+                for label, times in zip(*np.unique(predicted, return_counts=True)):
+                    self.confusion[classes.index(true), classes.index(label)] += times
+        at = [self.position[int(net)] for net in drawn.test]
+        self.single[at] += single.reshape(len(at), -1).mean(1)
+        self.vote[at] += vote.mean(1)
+        self.times[at] += 1
+        self.rounds.append(float(single.mean()))
+
+    def mean(self, sums: np.ndarray) -> tuple[float, float, float]:
+        """(mean, low, high) over nets of self.single or self.vote."""
+        tested = self.times > 0
+        each, weights = sums[tested] / self.times[tested], self.times[tested]
+        low, high = (error_interval if self.question.task.regression else interval)(each, weights)
+        return float(np.average(each, weights=weights)), low, high
+
+
+def _answer(question: _Question, inputs: Inputs, rounds: int, tell: Tell, keep: Keep) -> Result:
+    started = time.perf_counter()
+    tally = _Tally(question)
+    for r in range(rounds):
+        tell(f"{question.task.property}, {question.name}: round {r + 1} of {rounds}")
+        # Neither split nor balance depends on the meta-classifier: comparisons are paired.
+        drawn = draw_round(question.nets, question.y, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
+        fitted = _fit(question, inputs, drawn, r)
+        tally.add(drawn, *_read(fitted, question.where, inputs, drawn.test))
+        if r == 0:
+            keep(question.task, question.name, fitted, drawn)
+    return _result(question, tally, drawn, inputs, time.perf_counter() - started)
+
+
+def _fit(question: _Question, inputs: Inputs, drawn: Round, r: int) -> Any:
+    from sklearn.base import clone
+
+    fitted = clone(question.meta).set_params(regression=question.task.regression, random_state=inputs.seed * 1000 + r)
+    if fitted.reads == "weights":
+        fitted.set_params(slice_length=question.where.slice_length)
+    x = inputs.rows(fitted.reads, question.where, drawn.train, test=False)
+    return fitted.fit(x, np.repeat(question.labels(drawn.train), len(x) // len(drawn.train)))
+
+
+def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Probabilities (n, S, K, C) and their labels (C,), or for a regression predictions (n, S, K) and None."""
+    x = inputs.rows(fitted.reads, where, nets, test=True)
+    shape = len(nets), len(where.snapshots), -1
+    if fitted.regression:
+        return fitted.predict(x).reshape(shape), None
+    probability = fitted.predict_proba(x)
+    return probability.reshape(*shape, probability.shape[-1]), fitted.classes_
+
+
+def _result(question: _Question, tally: _Tally, drawn: Round, inputs: Inputs, seconds: float) -> Result:
+    task, where = question.task, question.where
+    mean, low, high = tally.mean(tally.single)
+    vote, vote_low, vote_high = tally.mean(tally.vote)
+    return Result(
+        property=task.property,
+        meta=question.name,
+        part=where.part,
+        slice_length=where.slice_length,
+        snapshots=where.snapshots,
+        accuracy=None if task.regression else mean,
+        error=mean if task.regression else None,
+        low=low,
+        high=high,
+        spread=float(np.std(tally.rounds, ddof=1)) if len(tally.rounds) > 1 else 0.0,
+        vote=vote,
+        vote_low=vote_low,
+        vote_high=vote_high,
+        chance=float(np.mean(tally.chance)),
+        classes=tuple(question.classes),
+        n_train=len(drawn.train),
+        n_test=len(drawn.test),
+        n_tested=int((tally.times > 0).sum()),
+        rounds=len(tally.rounds),
+        per_round=tuple(tally.rounds),
+        confusion=tuple(tuple(int(c) for c in row) for row in tally.confusion),
+        seconds=seconds,
+        seed=inputs.seed,
+        split=task.split,
+        converged=task.converged if isinstance(task.converged, bool) else dict(task.converged),
+        zoo=str(inputs.zoo.path),
+        notes=question.notes,
+    )
