@@ -15,7 +15,7 @@ from nws.legacy.flags import Flag, exit_code, parse, show
 from nws.legacy.tables import COLUMNS
 from nws.net import Net
 from nws.space import FIXED, MAIN, HyperParameters
-from nws.train import Job, Progress, train
+from nws.train import Job, Progress, Schedule, train
 
 _IN_PAPER = "the paper fixes it (A.1, A.2)"
 FLAGS = (
@@ -92,8 +92,8 @@ def trained(flags: argparse.Namespace, hp: HyperParameters, images: ImageSet) ->
             flush=True,
         )
 
-    jobs = [Job(_number(flags.id), hp)]
-    (net,) = train(jobs, {hp.dataset: images}, seed=flags.seed, snapshots=flags.prints, epochs=flags.epochs, tell=tell)
+    schedule = Schedule(flags.seed, flags.prints, flags.epochs)
+    (net,) = train([Job(_number(flags.id), hp)], {hp.dataset: images}, schedule, tell=tell)
     return net
 
 

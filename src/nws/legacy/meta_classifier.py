@@ -114,7 +114,7 @@ def _training_nets(flags: argparse.Namespace, question: Question, tell: Callable
         )
     nets = load(table, question, True, tell)
     test = load(test_table, question, flags.load_uniform, tell, () if question.property.continuous else present)
-    train, validation = split_validation(nets, np.random.default_rng(flags.seed))
+    train, validation = split_validation(nets, np.random.default_rng([flags.seed, 1]))
     if not len(validation):
         tell(f"{table.path}: {len(nets)} nets are too few to set a tenth aside for validation")
     return train, validation, test
@@ -145,7 +145,7 @@ def trained(flags: argparse.Namespace, question: Question, nets: Nets) -> tuple[
         "meta": "dmc",
         "part": question.part,
         "snapshots": list(question.snapshots),
-        "train_runs": [str(row.run.folder) for row in nets.rows],
+        "train_runs": [row.path for row in nets.rows],
         **({"median": float(np.median(nets.labels))} if question.property.continuous else {}),
         **provenance(),
     }
@@ -249,7 +249,7 @@ def write_positions(meta: Any, nets: Nets, question: Question, positions: int, f
         "slice_length": question.slice_length,
         "classes": names,
         "snapshots": list(question.snapshots),
-        "runs": [str(row.run.folder) for row in nets.rows],
+        "runs": [row.path for row in nets.rows],
         "labels": nets.labels.tolist(),
     }
     write_whole(folder / f"{name}.bin", grid.astype("<f4").tobytes())

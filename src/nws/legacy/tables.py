@@ -21,6 +21,7 @@ from nws.zoo.atomic import write_whole
 PROPS: tuple[Property, ...] = tuple(PROPERTIES.values())  # --prop counts these from 0
 COLUMNS = tuple(p.column_2020 for p in PROPS)
 SIZES, PATH = ("weightn_conv", "weightn_fc"), "path"
+_TEXT = ("dataset", PATH)  # a folder "0001" is not the number 1
 _LARGEST_TABLE = 256 << 20  # bytes; 16,000 runs take 2 MB
 _MOST_WEIGHTS = 10**8  # of one net; the 2020 program's largest has 388,172
 _MOST_LAYERS = 1000
@@ -30,12 +31,13 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Row:
-    """One run of a table. `conv` and `fc` are the sizes of its parts, `cells` what the CSV says, numbers as numbers."""
+    """One run of a table. `conv` and `fc` are the sizes of its parts, `path` and `cells` what the CSV says, numbers as numbers."""
 
     hp: HyperParameters
     conv: int
     fc: int
     run: Run
+    path: str
     cells: tuple[Any, ...]
 
 
@@ -218,7 +220,8 @@ def _row(cells: dict[str, str], bases: list[Path]) -> Row:
             f"{layout.size_of('conv'):,} + {layout.size_of('fc'):,}: a column is wrong"
         )
     folder, places = _folder(cells[PATH], bases)
-    return Row(hp, conv, fc, Run(folder, layout.size, places), tuple(_value(cell) for cell in cells.values()))
+    values = tuple(_value(cell) if name not in _TEXT else cell.strip() for name, cell in cells.items())
+    return Row(hp, conv, fc, Run(folder, layout.size, places), cells[PATH], values)
 
 
 def _size(name: str, text: str) -> int:
