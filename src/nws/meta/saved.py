@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from nws.atomic import write_whole
 from nws.errors import NwsError, unknown
 from nws.meta.contract import Meta
 from nws.meta.dmc import DMC
@@ -171,15 +170,8 @@ def _file(path: str | Path, ending: str) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = _file(path, "part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        write_whole(path, content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise NwsError(f"{path}: cannot be written: {error.strerror}") from None
