@@ -17,13 +17,15 @@ TIERS = (
     {"figures"},
     {"analysis"},
     {"results", "terminal"},
-    {"protocol", "sampling"},
+    {"evaluation", "sampling"},
+    {"protocol"},
     {"inputs"},
     {"meta", "zoo"},
     {"features", "importers", "train"},
     {"cnn", "images", "augment"},
     {"net", "dropout"},
     {"layout", "space"},
+    {"atomic"},
     {"errors"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}

@@ -247,13 +247,13 @@ def test_a_broken_results_file_is_named(tmp_path):
 
 
 def test_a_full_disk_keeps_the_old_results(tmp_path, monkeypatch):
-    results.write_whole(tmp_path / "a.json", "old")
+    results.write(tmp_path / "a.json", "old")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", full)
+    monkeypatch.setattr("nws.atomic.os.fsync", full)
     with pytest.raises(NwsError, match="No space left"):
-        results.write_whole(tmp_path / "a.json", "new")
+        results.write(tmp_path / "a.json", "new")
     assert (tmp_path / "a.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]

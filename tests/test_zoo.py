@@ -160,7 +160,7 @@ def test_folder_not_writable(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     zoo = Zoo.create(tmp_path / "zoo")
-    monkeypatch.setattr("nws.zoo.atomic.open", refuse, raising=False)
+    monkeypatch.setattr("nws.atomic.open", refuse, raising=False)
     with pytest.raises(NwsError, match=r"cannot be written \(Permission denied\): name a folder"):
         Zoo.create(tmp_path / "other")
     with pytest.raises(NwsError, match=r"net 1 could not be written \(Permission denied\): the net was dropped whole"):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from nws import FIXED, NwsError
 from nws.zoo import DamagedFileError, Zoo, read_header, read_net
-from nws.zoo.atomic import strays
+from nws.zoo.index import abandoned
 from nws.zoo.netfile import encode
 
 
@@ -73,7 +73,7 @@ def test_temporary_files_of_killed_processes_are_removed_by_the_next_writer_only
     dead = ours.with_name(ours.name.replace(f".{os.getpid()}.", f".{child.stdout.strip()}."))
     for path in (ours, dead):
         path.write_bytes(b"half a net")
-    assert strays(zoo.path) == [dead]
+    assert abandoned(zoo.path) == [dead]
     assert len(Zoo(zoo.path).index) == 12
     report = zoo.verify()
     assert report.ok
@@ -98,7 +98,7 @@ def _temporary_names(zoo):
     return seen
 
 
-@pytest.mark.parametrize("where", ["os.replace", "os.fsync", "nws.zoo.atomic.flush_folder", "nws.zoo.atomic.open"])
+@pytest.mark.parametrize("where", ["os.replace", "os.fsync", "nws.atomic.flush_folder", "nws.atomic.open"])
 def test_disk_full_drops_the_net_whole(zoo, monkeypatch, where):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -136,7 +136,7 @@ def test_a_disk_that_is_really_full(small_disk):
     assert 1 < number < 100
     assert Zoo(small_disk).numbers() == list(range(number))
     assert zoo.verify().damaged == []
-    assert strays(small_disk) == []
+    assert abandoned(small_disk) == []
     assert len(zoo.index) == number  # kept in memory where it cannot be written
 
 

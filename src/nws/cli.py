@@ -111,9 +111,9 @@ def info(
         return
     opened = Zoo(zoo)
     if card:
-        from nws.results import write_whole
+        from nws.results import write
 
-        write_whole(opened.path / "README.md", opened.card())
+        write(opened.path / "README.md", opened.card())
         terminal.console.print(f"wrote {opened.path / 'README.md'}")
     _show_summary(opened, as_json)
 

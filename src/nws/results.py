@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 from nws import __version__
 from nws import meta as meta_classifiers
+from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.evaluation import evaluate
 from nws.protocol import Result, Round, Task
@@ -75,8 +75,8 @@ class Store:
         same = [(r.property, r.meta, r.part, r.slice_length, r.snapshots) for r in self.rows]
         this = (row.property, row.meta, row.part, row.slice_length, row.snapshots)
         self.rows = [r for r, question in zip(self.rows, same) if question != this] + [row]
-        write_whole(self.file, json.dumps([r.row() for r in self.rows], indent=1))
-        write_whole(self.folder / "results.csv", table(self.rows).to_csv(index=False))
+        write(self.file, json.dumps([r.row() for r in self.rows], indent=1))
+        write(self.folder / "results.csv", table(self.rows).to_csv(index=False))
 
     def keep_model(self, task: Task, name: str, meta: Any, drawn: Round) -> None:
         about = {
@@ -130,17 +130,11 @@ def _commit() -> str | None:
     return asked.stdout.strip() or None
 
 
-def write_whole(path: Path, text: str) -> None:
-    """A whole file or none: written under another name, then renamed."""
-    partial = path.with_name(path.name + ".partial")
+def write(path: Path, text: str) -> None:
+    """A whole file or none; NwsError when the disk is full or the folder may not be written."""
     try:
-        with open(partial, "w", encoding="utf-8") as f:
-            f.write(text)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(partial, path)
+        write_whole(path, text.encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise NwsError(f"{path}: {error.strerror}: free some space or name another folder") from None
 
 

@@ -9,7 +9,6 @@ reader.py  random slices without loading whole nets
 select.py  which nets a task may use, and why the others are left out
 verify.py  every byte checked; damaged files moved aside
 describe.py the zoo in numbers, and its card
-atomic.py  whole files or none
 """
 
 from nws.zoo.netfile import DamagedFileError, Header, read_header, read_net

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nws.atomic import strays, write_whole
 from nws.errors import NwsError
 from nws.space import PROPERTIES
-from nws.zoo.atomic import write_whole
 from nws.zoo.netfile import ACCURACIES, Header, net_path, read_header
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ def scan(root: Path) -> Scan:
                 else:
                     found.misplaced.append(Path(entry.path))
     return found
+
+
+def abandoned(root: Path) -> list[Path]:
+    """Temporary files of killed processes, in the zoo's folder, nets/ and nets/*/."""
+    return strays((root, root / "nets", *_folders(root)))
 
 
 def stamp(root: Path) -> tuple[tuple[str, int], ...]:

@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.space import Space
-from nws.zoo.atomic import write_whole
 from nws.zoo.netfile import FORMAT, HEADER_LIMIT, plain
 
 NETS_LIMIT = 10_000_000

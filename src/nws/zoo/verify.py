@@ -10,7 +10,6 @@ from typing import Any
 
 from nws.errors import NwsError
 from nws.zoo import index
-from nws.zoo.atomic import strays
 from nws.zoo.netfile import DamagedFileError, damaged, net_path, read_net
 
 Progress = Callable[[int, int], None]
@@ -86,7 +85,7 @@ def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None
         report.checked += 1
         if progress:
             progress(done, len(found.nets))
-    gone = strays(root)
+    gone = index.abandoned(root)
     report.strays = [_relative(root, path) for path in gone]
     if repair:
         report.moved = [_relative(root, _move_aside(root, path)) for path in bad]

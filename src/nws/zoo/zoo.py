@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nws.atomic import flush_folder, is_temporary, write_whole
 from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.net import Net
 from nws.space import PROPERTIES, Space
 from nws.zoo import describe, index, verify
 from nws.zoo import select as selection
-from nws.zoo.atomic import flush_folder, is_temporary, strays, write_whole
 from nws.zoo.netfile import encode, net_path, read_net
 from nws.zoo.plan import Plan
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
@@ -73,7 +73,7 @@ class Zoo:
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 if plan.grown(nets) != plan:
                     plan.grown(nets).write(root)
-                for path_ in strays(root):
+                for path_ in index.abandoned(root):
                     path_.unlink(missing_ok=True)
             else:
                 root.mkdir(parents=True, exist_ok=True)

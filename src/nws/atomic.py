@@ -7,6 +7,7 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 _PART = re.compile(r"\..+\.([A-Za-z0-9-]+)\.(\d{1,9})\.[0-9a-f]{8}\.tmp")
@@ -46,13 +47,10 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def strays(root: Path) -> list[Path]:
-    """Temporary files that nobody is writing any more, in a zoo's folder, nets/ and nets/*/."""
-    found = []
-    for folder in (root, root / "nets", *sorted((root / "nets").glob("[0-9]*"))):
-        if folder.is_dir():
-            found += [path for path in sorted(folder.iterdir()) if is_temporary(path) and _abandoned(path)]
-    return found
+def strays(folders: Iterable[Path]) -> list[Path]:
+    """Temporary files in these folders that nobody is writing any more."""
+    paths = (path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()))
+    return [path for path in paths if is_temporary(path) and _abandoned(path)]
 
 
 def is_temporary(path: Path) -> bool:

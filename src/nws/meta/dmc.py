@@ -1,0 +1,184 @@
+"""The deep meta-classifier: a 1D CNN that reads raw weights (Table 3 of the paper)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from nws.dropout import Dropout
+from nws.errors import NwsError
+from nws.meta.contract import Meta, Progress, Shapes, positive, seed, slice_rows, weight_vectors
+from nws.meta.fit import epochs, falling, fit, steps_per_epoch
+
+# Channels of each convolution; p: pooled, ?: pooled only while the signal is longer than SHORT.
+_LOCAL = ("8p", "16p", "32", "64p", "128", "256?", "256?", "256?", "256?", "256?", "256?", "256p")
+_GLOBAL = ("8p", "16p", "32p", "64p", "128p", "128p", "128p", "128p", "128p", "128", "256p", "256", "256p", "256", "256p")
+LONGEST_LOCAL = 40_000  # longer slices are read by the global net
+SHORT = 50
+KERNEL = 5
+UNITS = (1024, 1024, 1024, 1024, 64)
+_PREDICTED_AT_ONCE = 1 << 20  # weights: about 250 MB of activations
+
+
+def architecture(slice_length: int) -> list[tuple[int, bool]]:
+    """(channels, pooled) of each convolution that reads slices of this length. A signal of one value is not pooled."""
+    layers, length = [], slice_length
+    for entry in _GLOBAL if slice_length > LONGEST_LOCAL else _LOCAL:
+        pooled = length > 1 and (entry.endswith("p") or (entry.endswith("?") and length > SHORT))
+        layers.append((int(entry.rstrip("p?")), pooled))
+        length //= 1 + pooled
+    return layers
+
+
+def module(slice_length: int, outputs: int, dropout: float = 0.5, generator: torch.Generator | None = None) -> nn.Sequential:
+    """The net: slices (B, L) -> (B, outputs). Its values are PyTorch's defaults, see `glorot`."""
+    # Convolutions over pictures one row high, because channels_last exists for pictures only: a step takes 3/4 of Conv1d's time.
+    steps: OrderedDict[str, nn.Module] = OrderedDict(picture=nn.Unflatten(1, (1, 1, slice_length)))
+    channels, length = 1, slice_length
+    for i, (width, pooled) in enumerate(architecture(slice_length), 1):
+        steps[f"conv{i}"] = nn.Conv2d(channels, width, (1, KERNEL), padding=(0, KERNEL // 2))
+        steps[f"conv{i}_activation"] = nn.ReLU()
+        steps[f"conv{i}_norm"] = nn.BatchNorm2d(width)
+        if pooled:
+            steps[f"pool{i}"] = nn.MaxPool2d((1, 2))
+        channels, length = width, length // (1 + pooled)
+    steps["flatten"] = nn.Flatten()
+    for i, (units, width) in enumerate(pairwise((channels * length, *UNITS)), 1):
+        steps[f"fc{i}"] = nn.Linear(units, width)
+        steps[f"fc{i}_activation"] = nn.ReLU()
+        steps[f"fc{i}_norm"] = nn.BatchNorm1d(width)
+        steps[f"fc{i}_dropout"] = Dropout(dropout, generator)
+    steps["out"] = nn.Linear(UNITS[-1], outputs)
+    return nn.Sequential(steps).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
+
+
+def glorot(net: nn.Module, generator: torch.Generator) -> None:
+    """Filters and matrices from Glorot's normal distribution, biases 0."""
+    for layer in net.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.xavier_normal_(layer.weight, generator=generator)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every layer here has one
+
+
+class DMC(Meta):
+    """Reads raw weights: slices of `slice_length`, or with None whole vectors of equal length.
+
+    While fitting, each step reads one fresh random slice of each vector of its batch. Cross-entropy, or the absolute error of a
+    regression; Adam, `learning_rate` times 0.95 `decays` times in the run of `epochs` passes (at most `max_steps` steps).
+    Same arguments, data, machine and number of threads: the same weights, bit for bit.
+
+    Fitted: `module_`, the net in evaluation mode, (B, L) -> (B, outputs); `n_features_in_`, the slice length L.
+    """
+
+    reads = "weights"
+    _learned = "module_"
+    module_: nn.Sequential
+
+    def __init__(
+        self,
+        slice_length: int | None = 5000,
+        epochs: int = 500,
+        batch_size: int = 64,
+        learning_rate: float = 1e-3,
+        decays: int = 50,
+        dropout: float = 0.5,
+        max_steps: int | None = None,
+        random_state: int = 0,
+        regression: bool = False,
+    ):
+        self.slice_length = slice_length
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.decays = decays
+        self.dropout = dropout
+        self.max_steps = max_steps
+        self.random_state = random_state
+        self.regression = regression
+
+    def fit(self, X: Any, y: Any, progress: Progress | None = None) -> Self:
+        """X: n float vectors, of any lengths from a slice up (memory maps will do); y (n,) labels or numbers.
+
+        `progress(step, steps, loss)` is called after each step.
+        """
+        target = self._begin(len(X), y)
+        vectors, self.n_features_in_ = weight_vectors(X, self.slice_length)
+        rng = np.random.default_rng(self.random_state)
+        generator = torch.Generator().manual_seed(int(self.random_state))
+        net = self._module(generator)
+        glorot(net, generator)
+        targets = torch.from_numpy(target.astype(np.float32) if self.regression else target)
+
+        def draw(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+            slices = [_random_slice(vectors[row], self.n_features_in_, rng) for row in rows]
+            return torch.from_numpy(np.stack(slices)), targets[torch.from_numpy(rows)]
+
+        steps = self.epochs * steps_per_epoch(len(X), self.batch_size)
+        if self.max_steps is not None:
+            steps = min(steps, self.max_steps)
+        rates = falling(self.learning_rate, self.decays, steps)
+        loss: Callable[..., torch.Tensor] = _absolute_error if self.regression else nn.functional.cross_entropy
+        fit(net, draw, epochs(len(X), self.batch_size, rng), steps, loss, rates, progress)
+        self.module_ = net
+        return self
+
+    def _check(self) -> None:
+        for name, value, least in (
+            ("slice_length", self.slice_length, 1),
+            ("epochs", self.epochs, 1),
+            ("batch_size", self.batch_size, 2),  # batch norm needs two examples
+            ("max_steps", self.max_steps, 1),
+        ):
+            if value is not None or name in ("epochs", "batch_size"):
+                positive(name, value, whole=True, least=least)
+        positive("learning_rate", self.learning_rate)
+        if self.decays != 0:
+            positive("decays", self.decays, whole=True)
+        if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
+            raise NwsError(f"dropout={self.dropout!r}: must be a share of units, at least 0 and below 1")
+        seed(self.random_state)
+
+    def _module(self, generator: torch.Generator | None = None) -> nn.Sequential:
+        with torch.random.fork_rng(devices=[]):  # PyTorch's own initialization must not disturb the caller's random numbers
+            return module(self.n_features_in_, self._outputs, self.dropout, generator)
+
+    @torch.inference_mode()
+    def _scores(self, X: Any) -> np.ndarray:
+        X = slice_rows(X, self.n_features_in_)
+        step = max(1, _PREDICTED_AT_ONCE // self.n_features_in_)
+        # Copied, because torch warns of arrays that cannot be written, such as memory maps.
+        parts = [self.module_(torch.tensor(X[start : start + step])).numpy() for start in range(0, len(X), step)]
+        return np.concatenate([np.empty((0, self._outputs)), *parts])
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: value.contiguous().numpy() for name, value in _values(self.module_).items()}
+
+    def _shapes(self, found: Mapping[str, tuple[int, ...]]) -> Shapes:
+        with torch.device("meta"):
+            return {name: tuple(value.shape) for name, value in _values(self._module()).items()}
+
+    def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        net = self._module().eval()
+        net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False)
+        self.module_ = net
+
+
+def _values(net: nn.Module) -> dict[str, torch.Tensor]:
+    """The state dict but for batch norm's counts of batches, which nothing reads."""
+    return {name: value for name, value in net.state_dict().items() if not name.endswith("num_batches_tracked")}
+
+
+def _random_slice(vector: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    start = int(rng.integers(0, vector.size - length + 1))
+    return np.asarray(vector[start : start + length], np.float32)
+
+
+def _absolute_error(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    # (B, 1) against (B,) would broadcast to (B, B), and the net would learn the median of all targets.
+    return (output[:, 0] - target).abs().mean()

@@ -1,0 +1,66 @@
+"""The one training loop of all meta-classifiers that are torch modules (E.1 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from nws.errors import NwsError
+from nws.meta.contract import Progress
+
+DECAY = 0.95
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def fit(
+    module: nn.Module,
+    draw: Callable[[np.ndarray], Batch],
+    batches: Iterable[np.ndarray],
+    steps: int,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    rates: Callable[[int], float],
+    progress: Progress | None = None,
+) -> None:
+    """Train `module` in place: `steps` steps of Adam, and leave it in evaluation mode.
+
+    draw      rows (B,) -> the module's input and its targets, drawn afresh at each step
+    batches   the rows of each step
+    rates     step -> learning rate
+    NwsError when the loss stops being finite.
+    """
+    optimizer = torch.optim.Adam(module.parameters(), betas=(0.9, 0.999), eps=1e-8)
+    module.train()
+    for step, rows in zip(range(steps), batches):
+        optimizer.param_groups[0]["lr"] = rates(step)
+        x, y = draw(rows)
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(module(x), y)
+        value.backward()
+        optimizer.step()
+        if not np.isfinite(seen := value.item()):
+            raise NwsError(f"the loss is {seen} at step {step + 1} of {steps}: use a smaller learning_rate")
+        if progress:
+            progress(step + 1, steps, seen)
+    module.eval()
+
+
+def falling(learning_rate: float, decays: int, steps: int) -> Callable[[int], float]:
+    """step -> learning rate, times 0.95 `decays` times, the steps between evenly spread over the run."""
+    return lambda step: learning_rate * DECAY ** (step * (decays + 1) // steps)
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Batches in one pass over n rows. A rest of one row is not used: batch norm in training needs two."""
+    return n // batch_size + (n % batch_size >= 2)
+
+
+def epochs(n: int, batch_size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Batches of rows, for ever: each epoch a fresh permutation of n rows, the last batch smaller."""
+    while True:
+        order = rng.permutation(n)
+        for step in range(steps_per_epoch(n, batch_size)):
+            yield order[step * batch_size : (step + 1) * batch_size]
