@@ -125,7 +125,7 @@ def test_a_run_is_never_overwritten_nor_left_half(tmp_path: Path, monkeypatch: p
             raise OSError(28, "No space left on device")
         path.write_bytes(content)
 
-    monkeypatch.setattr("nws.legacy.files._write", full)
+    monkeypatch.setattr("nws.legacy.files.write_whole", full)
     with pytest.raises(NwsError, match="No space left"):
         write_run(net(2), tmp_path / "0002")
     assert [p.name for p in tmp_path.iterdir()] == ["0001"]

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nws.atomic import flush_folder, write_whole
 from nws.errors import NwsError
 from nws.net import Net
-from nws.zoo.atomic import flush_folder
 
 _RECORD = 5  # values in a row of error.bin
 _TRAIN, _TEST = 1, 3  # its columns that import_weights returns
@@ -41,14 +41,12 @@ def write_run(net: Net, folder: str | Path) -> None:
     try:
         (part / "weights").mkdir(parents=True)
         for k, theta in enumerate(net.theta, 1):
-            _write(part / "weights" / f"{k:03d}.bin", theta.astype("<f8").tobytes())
+            write_whole(part / "weights" / f"{k:03d}.bin", theta.astype("<f8").tobytes())
         error = np.column_stack([net.history[:, 0], 100.0 * (1.0 - net.history[:, 1:])])  # accuracies in HISTORY's order
-        _write(part / "error.bin", error.astype("<f8").tobytes())
+        write_whole(part / "error.bin", error.astype("<f8").tobytes())
         stat = [len(net.history), net.history[-1, 0], len(net.history) - 1, net.seconds]
-        _write(part / "stat.bin", np.array(stat, "<f8").tobytes())
-        _write(part / "meta.csv", csv_text([list(net.hp.to_2020()), list(net.hp.to_2020().values())]).encode())
-        flush_folder(part / "weights")
-        flush_folder(part)
+        write_whole(part / "stat.bin", np.array(stat, "<f8").tobytes())
+        write_whole(part / "meta.csv", csv_text([list(net.hp.to_2020()), list(net.hp.to_2020().values())]).encode())
         os.replace(part, folder)  # takes the place of an empty folder too
         flush_folder(folder.parent)
     except OSError as error:
@@ -151,10 +149,3 @@ def _read(path: Path, size: int) -> np.ndarray:
     if values.nbytes != size:
         raise NwsError(f"{path} was cut short while it was read: try again")
     return values
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.layout import PARTS
 from nws.legacy.flags import Flag, exit_code, parse, show
 from nws.legacy.nets import Nets, Question, load, marks, said, scores, split_validation
 from nws.legacy.tables import PROPS, options_of, property_at, read_table
-from nws.zoo.atomic import write_whole
 
 _LINES = 50  # of progress in one training
 FLAGS = (
@@ -62,10 +62,11 @@ def run(argv: Sequence[str]) -> None:
         print(f"note: {note}", flush=True)
 
     if flags.training:
+        dmc = untrained(flags, question)
         nets, validation, test = _training_nets(flags, question, tell)
         show(flags)
         folder = _folder(flags)
-        meta, about = trained(flags, question, nets)
+        meta, about = trained(dmc, question, nets)
         sides = {"training": nets, "validation": validation, "test": test}
         _save(meta, folder / "model", about)
     else:
@@ -120,14 +121,13 @@ def _training_nets(flags: argparse.Namespace, question: Question, tell: Callable
     return train, validation, test
 
 
-def trained(flags: argparse.Namespace, question: Question, nets: Nets) -> tuple[Any, dict[str, Any]]:
-    """A DMC fitted on all snapshots of the nets, and what is to be known about it."""
+def untrained(flags: argparse.Namespace, question: Question) -> Any:
+    """The deep meta-classifier that the flags describe."""
     from nws import meta as meta_classifiers
-    from nws.results import provenance
 
-    S = len(question.snapshots)
-    print(f"training on {len(nets)} nets, {len(nets) * S} vectors", flush=True)
-    dmc = meta_classifiers.make(
+    if flags.dropout > 1:
+        raise NwsError(f"--dropout={flags.dropout:g} is the share of units kept: at most 1")
+    return meta_classifiers.make(
         "dmc",
         slice_length=question.slice_length,
         epochs=flags.epochs,
@@ -138,8 +138,16 @@ def trained(flags: argparse.Namespace, question: Question, nets: Nets) -> tuple[
         random_state=flags.seed,
         regression=question.property.continuous,
     )
+
+
+def trained(dmc: Any, question: Question, nets: Nets) -> tuple[Any, dict[str, Any]]:
+    """The DMC fitted on all snapshots of the nets, and what is to be known about it."""
+    from nws.results import provenance
+
+    S = len(question.snapshots)
+    print(f"training on {len(nets)} nets, {len(nets) * S} vectors", flush=True)
     vectors = [theta for of_net in nets.vectors for theta in of_net]
-    dmc.fit(vectors, np.repeat(nets.labels, S), progress=_progress(flags.epochs))
+    dmc.fit(vectors, np.repeat(nets.labels, S), progress=_progress(dmc.epochs))
     about = {
         "property": question.property.name,
         "meta": "dmc",

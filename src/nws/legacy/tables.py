@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nws import cnn
+from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.legacy.files import Run, csv_text, inside
 from nws.space import PROPERTIES, HyperParameters, Property
-from nws.zoo.atomic import write_whole
 
 PROPS: tuple[Property, ...] = tuple(PROPERTIES.values())  # --prop counts these from 0
 COLUMNS = tuple(p.column_2020 for p in PROPS)
