@@ -24,6 +24,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `main` says what was kept
 )
 
 _OPTIONS = "; ".join(f"{p.name}: {', '.join(p.label(o) for o in p.options)}" for p in PROPERTIES.values())
@@ -304,7 +305,7 @@ def _print_json(value: Any) -> None:
 def main() -> None:
     """The entry point: exit code 0 done, 1 a bug, 2 bad input or a damaged file, 130 Ctrl-C."""
     try:
-        code = app(exit_on_error=False, print_error=False)
+        code = app(sys.argv[1:], exit_on_error=False, print_error=False)
     except (NwsError, CycloptsError) as error:
         print("nws: " + " ".join(str(error).split()), file=sys.stderr)
         code = 2
@@ -315,3 +316,7 @@ def main() -> None:
         print("nws: stopped; what was finished is kept, the same command goes on", file=sys.stderr)
         code = 130
     sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

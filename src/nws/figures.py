@@ -39,9 +39,12 @@ def meta_classification(rows: Sequence[Result]) -> Figure:
         at = np.array([properties.index(r.property) for r in mine]) + (k - (len(metas) - 1) / 2) * width
         high = np.array([r.accuracy for r in mine], float)
         reach = np.array([[r.accuracy - r.low, r.high - r.accuracy] for r in mine if r.accuracy is not None]).T
-        bars = axes.bar(at, high, width * 0.92, color=COLOURS.get(meta, OTHER), label=_name(mine[0]), zorder=2)
+        colour = COLOURS.get(meta, OTHER)
+        axes.bar(at, high, width * 0.92, color=colour, label=_name(mine[0]), zorder=2)
         axes.errorbar(at, high, reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2, zorder=3)
-        axes.bar_label(bars, [f"{v:.0%}" for v in high], label_type="center", fontsize=7, color="black", zorder=4)
+        for x, value in zip(at, high):  # at the foot of the bar, where no error bar reaches
+            white = colour in ("#0072B2", "#D55E00", OTHER)
+            axes.text(x, 0.012, f"{value:.0%}", ha="center", fontsize=7, color="white" if white else "black", zorder=4)
     for x, name in enumerate(properties):
         chance = next(r.chance for r in rows if r.property == name)
         axes.hlines(
@@ -53,7 +56,9 @@ def meta_classification(rows: Sequence[Result]) -> Figure:
     axes.set_ylabel("accuracy on nets never seen")
     axes.grid(axis="y", color="#DDDDDD", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=min(len(metas) + 1, 4), frameon=False, fontsize=8)
+    figure.legend(
+        loc="outside upper center", ncols=min(len(metas) + 1, 2 if figure.get_figwidth() < 7 else 3), frameon=False, fontsize=8
+    )
     figure.supxlabel(_caption(rows), fontsize=7, color="#555555")
     return figure
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -17,8 +19,8 @@ from nws.train.loop import Progress as Record
 if TYPE_CHECKING:
     from nws.protocol import Result
 
-console = Console(stderr=True, highlight=False)  # progress and notes; results go to stdout
-out = Console(highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True)  # progress and notes; results go to stdout
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 132)  # a file or a pipe has no width of its own
 
 
 class SamplingBar:
@@ -95,32 +97,45 @@ def duration(seconds: float) -> str:
 
 
 def results(rows: Sequence[Result]) -> Table:
-    """The table of `nws classify` and `nws demo`."""
-    shown = Table(title="What can be read from the weights", title_justify="left", caption_justify="left")
-    for heading in ("property", "meta-classifier", "reads", "accuracy", "95% interval", "vote", "chance", "nets train/test"):
-        shown.add_column(heading, justify="left" if heading in ("property", "meta-classifier", "reads") else "right")
-    last = None
-    for r in rows:
-        if last not in (None, r.property):
+    """The table of `nws classify` and `nws demo`; votes are shown where slices were read."""
+    votes = any(r.slice_length is not None for r in rows)
+    shown = _table("What can be read from the weights")
+    for heading in ("property", "meta-classifier", "reads"):
+        shown.add_column(heading, no_wrap=True)
+    for heading in ("accuracy", "95% interval", *(["vote"] if votes else []), "chance"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for k, r in enumerate(rows):
+        first = k == 0 or rows[k - 1].property != r.property
+        if first and k:
             shown.add_section()
-        last = r.property
-        value = r.accuracy if r.accuracy is not None else r.error
-        say: Callable[[Any], str] = (lambda v: f"{v:.1%}") if r.accuracy is not None else (lambda v: f"±{v:.5f}")
-        clear = (r.low > r.chance) if r.accuracy is not None else (r.high < r.chance)
-        length = "whole" if r.slice_length is None else f"{r.slice_length:,}"
-        shown.add_row(
-            r.property,
-            r.meta,
-            f"{length}, {r.part}",
-            f"[bold]{say(value)}[/]" if clear else say(value),
-            f"{say(r.low)} to {say(r.high)}",
-            say(r.vote),
-            say(r.chance),
-            f"{r.n_train}/{r.n_test}",
-        )
-    notes = sorted({note for r in rows for note in r.notes})
-    shown.caption = "\n".join(["bold: the interval lies beyond chance", *notes])
+        value, say = (r.accuracy, _percent) if r.accuracy is not None else (r.error or 0.0, _error)
+        clear = r.low > r.chance if r.accuracy is not None else r.high < r.chance
+        reads = f"whole {r.part}" if r.slice_length is None else f"{r.slice_length:,} {r.part}"
+        cells = [f"[bold]{say(value)}[/]" if clear else say(value), f"{say(r.low)}-{say(r.high)}"]
+        cells += ([say(r.vote)] if votes else []) + [say(r.chance)]
+        shown.add_row(r.property if first else "", r.meta, reads, *cells)
+    notes = list(dict.fromkeys(note for r in rows for note in r.notes))
+    trained, tested = (sorted({getattr(r, name) for r in rows}) for name in ("n_train", "n_test"))
+    explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
+    nets = f"nets per round: {_range(trained)} to learn from, {_range(tested)} others to be tested on"
+    shown.caption = "\n".join([explained, nets, *notes])
     return shown
+
+
+def _range(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _error(value: float) -> str:
+    return f"{value:.5f}"
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
 
 
 def zoo_table(summary: dict[str, Any]) -> Table:
@@ -157,7 +172,8 @@ def _span(span: dict[str, Any]) -> str:
 
 def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
     """Two columns: a name and what is known about it."""
-    shown = Table(title=title, title_justify="left", show_header=False)
+    shown = _table(title)
+    shown.show_header = False
     for name, value in rows:
         shown.add_row(name, value)
     return shown

@@ -1,0 +1,37 @@
+"""What can be read from the weights of nets trained on real images? The six properties of the paper's Fig. 2.
+
+    nws sample zoo/fixed4 --space fixed --images mnist,fashion,kmnist,cifar10 --nets 304 --seed 1 \
+        --limit 1600 --limit-test 500 --epochs 24 --data FOLDER
+    python recipes/four_image_sets.py zoo/fixed4 results/fixed4 [--dmc]
+
+Expected values and minutes: docs/log.md, 2026-11-20.
+"""
+
+import sys
+from pathlib import Path
+
+from nws import Task, Zoo, figures, results, terminal
+
+PROPERTIES = ("dataset", "batch_size", "augmentation", "optimizer", "activation", "initialization")
+SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
+ROUNDS = 10
+SNAPSHOTS = tuple(range(17, 21))  # the last four, as the paper does for whole nets
+DMC = ("optimizer", "initialization")  # local: slices of 1,000 weights, a quarter of the cost of the paper's 5,000
+DMC_ROUNDS, DMC_SLICE, DMC_EPOCHS = 2, 1000, 40
+
+
+def main(path: str, out: str, *options: str) -> None:
+    zoo = Zoo(path)
+    with terminal.spinner() as tell:
+        rows = results.classify(zoo, [Task(name, SNAPSHOTS) for name in PROPERTIES], SVMS, rounds=ROUNDS, out=out, tell=tell)
+        if "--dmc" in options:
+            tasks = [Task(name, SNAPSHOTS, slice_length=DMC_SLICE) for name in DMC]
+            local = ("svm-linear-16", "svm-rbf-16", "dmc")
+            settings = {"dmc": {"epochs": DMC_EPOCHS}}
+            rows += results.classify(zoo, tasks, local, rounds=DMC_ROUNDS, out=out, settings=settings, tell=tell)
+    figures.save(figures.meta_classification(rows[: len(PROPERTIES) * len(SVMS)]), Path(out) / "figure2")
+    terminal.out.print(terminal.results(rows))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
