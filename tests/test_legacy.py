@@ -168,7 +168,7 @@ def test_an_unknown_prop_is_refused(tmp_path: Path, prop: object) -> None:
         import_weights(table(tmp_path, net()), prop, [1])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("steps", [[0], [6], [5, 21], [], -1])
+@pytest.mark.parametrize("steps", [[0], [6], [5, 21], [], -1, 2.5, ["5"], None])
 def test_a_snapshot_that_is_not_there_is_refused(tmp_path: Path, steps: object) -> None:
     with pytest.raises(NwsError, match="snapshot"):
         import_weights(table(tmp_path, net()), 0, steps)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from pathlib import Path
 from nws import images as image_sets
 from nws.errors import NwsError, unknown
 from nws.images import ImageSet
-from nws.legacy.files import refuse_existing, write_run
+from nws.legacy.files import make_folder, refuse_existing, write_run
 from nws.legacy.flags import Flag, exit_code, parse, show
 from nws.legacy.tables import COLUMNS
 from nws.net import Net
@@ -55,8 +55,7 @@ def run(argv: Sequence[str]) -> None:
         print(f"    {column + ':':<18}{value}")
     limits = {"limit": flags.limit, "limit_test": flags.limit_test}
     images = image_sets.load(hp.dataset, folder=flags.data_dir, progress=sys.stderr.isatty(), **limits)
-    # Only now, with nothing left that can be wrong with the input; and before hours of training rather than after.
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     print(f"{len(images.y_train)} training images, {len(images.y_test)} test images", flush=True)
     net = trained(flags, hp, images)
     write_run(net, folder)
@@ -67,8 +66,9 @@ def run(argv: Sequence[str]) -> None:
 
 def hyper_parameters(flags: argparse.Namespace) -> HyperParameters:
     """Those of --params, else random ones: a function of (seed, id). --fixed and --data_nmn overrule."""
+    number = _number(flags.id)
     if flags.params is None:
-        hp = (FIXED if flags.fixed else MAIN).net(flags.seed, _number(flags.id))
+        hp = (FIXED if flags.fixed else MAIN).net(flags.seed, number)
         return hp.with_(dataset=flags.data_nmn) if flags.data_nmn is not None else hp
     values = flags.params.split(",")
     if len(values) != len(COLUMNS):

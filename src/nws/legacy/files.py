@@ -61,6 +61,16 @@ def refuse_existing(folder: Path) -> None:
         raise NwsError(f"{folder} is there already and not empty: choose another --id or --log_dir")
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of the results: once all input is known to be good, and before the work rather than after it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NwsError(f"{folder}: {error.strerror}: choose another --log_dir") from None
+    if not os.access(folder, os.W_OK):
+        raise NwsError(f"{folder} may not be written to: choose another --log_dir")
+
+
 def csv_text(rows: list[list[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

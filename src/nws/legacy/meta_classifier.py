@@ -14,6 +14,7 @@ import numpy as np
 from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.layout import PARTS
+from nws.legacy.files import make_folder
 from nws.legacy.flags import Flag, exit_code, parse, show
 from nws.legacy.nets import Nets, Question, load, marks, said, scores, split_validation
 from nws.legacy.tables import PROPS, options_of, property_at, read_table
@@ -55,7 +56,7 @@ def run(argv: Sequence[str]) -> None:
     started = time.perf_counter()
     flags = parse("meta_classifier", ABOUT, FLAGS, argv)
     question = asked(flags)
-    notes: list[str] = []
+    folder, notes = Path(flags.log_dir), list[str]()
 
     def tell(note: str) -> None:
         notes.append(note)
@@ -65,7 +66,7 @@ def run(argv: Sequence[str]) -> None:
         dmc = untrained(flags, question)
         nets, validation, test = _training_nets(flags, question, tell)
         show(flags)
-        folder = _folder(flags)
+        make_folder(folder)
         meta, about = trained(dmc, question, nets)
         sides = {"training": nets, "validation": validation, "test": test}
         _save(meta, folder / "model", about)
@@ -74,7 +75,8 @@ def run(argv: Sequence[str]) -> None:
         known = () if meta.regression else tuple(meta.classes_)
         test = load(read_table(flags.data_test, flags.root), question, flags.load_uniform, tell, known)
         show(flags)
-        folder, sides = _folder(flags), {"test": test}
+        make_folder(folder)
+        sides = {"test": test}
     result = measured(meta, about, sides)
     result |= {"settings": vars(flags), "notes": notes, "seconds": time.perf_counter() - started}
     write_whole(folder / "result.json", json.dumps(result, indent=1).encode())
@@ -262,13 +264,6 @@ def write_positions(meta: Any, nets: Nets, question: Question, positions: int, f
     }
     write_whole(folder / f"{name}.bin", grid.astype("<f4").tobytes())
     write_whole(folder / f"{name}.json", json.dumps(axes, indent=1).encode())
-
-
-def _folder(flags: argparse.Namespace) -> Path:
-    """The output folder, made once all input is known to be good, and before the work rather than after it."""
-    folder = Path(flags.log_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _save(meta: Any, path: Path, about: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,17 +99,20 @@ def import_weights(
             tell(f"{table.path}: no run has {property_.name} {', '.join(absent)}")
         if uniform:
             chosen = [table.rows[k] for k in balanced(values)]
-    numbers = [steps] if isinstance(steps, int | np.integer) else list(steps)
+    try:
+        numbers = [index(step) for step in (steps if isinstance(steps, Iterable) else [steps])]
+    except TypeError:
+        numbers = []
     if not numbers:
-        raise NwsError("name at least one snapshot to load, such as [20]")
+        raise NwsError(f"steps={steps!r}: name at least one snapshot by its number, such as [20]")
     X: list[np.ndarray] = []
     err, labels, meta = [], [], np.empty((len(chosen) * len(numbers), len(table.columns)), object)
     for row in chosen:
         value = getattr(row.hp, property_.name)
         for step in numbers:
             meta[len(X)] = row.cells
-            X.append(row.run.theta(int(step)))
-            err.append(row.run.error[int(step) - 1])
+            X.append(row.run.theta(step))
+            err.append(row.run.error[step - 1])
             labels.append(value if property_.continuous else options.index(value))
     Y = np.array(labels, np.float32 if property_.continuous else np.int64)
     C = 1 if property_.continuous else len(options)
