@@ -85,7 +85,7 @@ def _initial_weight(rule: str, t: Tensor, rng: np.random.Generator) -> np.ndarra
     return truncated * deviation / 0.87962566103423978
 
 
-def module(hp: HyperParameters, generator: torch.Generator | None = None) -> torch.nn.Sequential:
+def module(hp: HyperParameters, generator: torch.Generator | None = None, dropout: float = DROPOUT) -> torch.nn.Sequential:
     """The net as a plain `nn.Sequential` on pictures (B, 3, 32, 32), whose state dict is `layout(hp).state_dict(theta)`.
 
     Convolution -> norm -> activation, but FC -> activation -> norm -> dropout, as in the 2020 program; that is why running means
@@ -114,21 +114,21 @@ def module(hp: HyperParameters, generator: torch.Generator | None = None) -> tor
         steps[f"fc{c}_activation"] = activation()
         if hp.batch_norm:
             steps[f"fc{c}_norm"] = nn.BatchNorm1d(width, **norm)
-        steps[f"fc{c}_dropout"] = _dropout(generator)
+        steps[f"fc{c}_dropout"] = _dropout(generator, dropout)
     steps["out"] = nn.Linear(layers["out"]["weight"].shape[1], OUTPUTS)
     return nn.Sequential(steps)
 
 
-def _dropout(generator: torch.Generator | None) -> torch.nn.Module:
+def _dropout(generator: torch.Generator | None, share: float) -> torch.nn.Module:
     from torch import nn
 
     class Dropout(nn.Module):
         """nn.Dropout with its own stream of random numbers: a net must not depend on what else its process does."""
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if not self.training:
+            if not self.training or share == 0:
                 return x
-            keep = x.new_empty(x.shape).bernoulli_(1 - DROPOUT, generator=generator)
-            return x * keep / (1 - DROPOUT)
+            keep = x.new_empty(x.shape).bernoulli_(1 - share, generator=generator)
+            return x * keep / (1 - share)
 
     return Dropout()

@@ -6,26 +6,28 @@ It works on theta itself, in the layout's order: nothing is converted. Compiled 
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 
-from nws import augment, cnn
+from nws import cnn
 from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.space import PROPERTIES, HyperParameters
+from nws.train.loop import VALIDATION_SHARE
 
+_native: Any
 try:
-    from nws.train import _native  # type: ignore[attr-defined, unused-ignore]
+    _native = importlib.import_module("nws.train._native")
 except ImportError as error:
-    _native = None
-    _failure = str(error)
+    _native, _failure = None, str(error)
 
 MULTIPLE = 16  # of images in a batch
 
 
-def why_not(hp: HyperParameters | None = None) -> str | None:
-    """Why the native engine cannot train (this net), in one line; None when it can."""
+def why_not(hp: HyperParameters | None = None, images: ImageSet | None = None) -> str | None:
+    """Why the native engine cannot train (this net, on these images), in one line; None when it can."""
     if _native is None:
         return (
             f"the native engine is not built ({_failure}): training takes three times as long; "
@@ -33,7 +35,18 @@ def why_not(hp: HyperParameters | None = None) -> str | None:
         )
     if hp is not None and hp.batch_size % MULTIPLE:
         return f"the native engine wants a batch size that is a multiple of {MULTIPLE}, not {hp.batch_size}"
+    if hp is not None and images is not None and _images_at_least(images.y_train) < hp.batch_size:
+        return f"{images.name} has too few images for one full batch of {hp.batch_size}, and the native engine takes no other"
     return None
+
+
+def _images_at_least(labels: np.ndarray) -> int:
+    """Images an epoch surely has (see loop.py): the rarest class outside the validation set limits unequal ones."""
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(set(counts)) == 1:
+        return len(labels) - max(1, round(len(labels) * VALIDATION_SHARE))
+    # The validation set is drawn at random: that it takes half of a class of 32 happens once in 10^8 trainings.
+    return int(len(counts) * counts.min() // 2) if counts.min() >= 32 else 0
 
 
 class NativeEngine:
@@ -55,15 +68,17 @@ class NativeEngine:
         dropout: float = cnn.DROPOUT,
         direct: bool = False,
     ):
-        if reason := why_not(hp):
+        if reason := why_not(hp, images):
             raise NwsError(f"{reason}, or use --engine torch")
+        from nws.augment import RANGES  # imports torch
+
         blocks = cnn.blocks(hp.depth_conv)
         self._images = {
             "train": _native.ImageSet(images.x_train, images.y_train.astype(np.int32)),
             "test": _native.ImageSet(images.x_test, images.y_test.astype(np.int32)),
         }
-        self._size = {"train": len(images.y_train), "test": len(images.y_test)}
         self._batch = hp.batch_size
+        self._size = {"train": len(images.y_train), "test": len(images.y_test)}
         self._net = _native.Engine(
             filter=hp.filter_size,
             batch=hp.batch_size,
@@ -75,7 +90,7 @@ class NativeEngine:
             dropout=dropout,
             activation=PROPERTIES["activation"].options.index(hp.activation),
             optimizer=PROPERTIES["optimizer"].options.index(hp.optimizer),
-            ranges=list(augment.RANGES.values()),
+            ranges=list(RANGES.values()),
             theta=np.ascontiguousarray(theta, np.float32),
             seed=seed,
             direct=direct,
@@ -83,10 +98,7 @@ class NativeEngine:
 
     def train(self, batches: np.ndarray, learning_rate: float) -> float:
         if batches.shape[1] != self._batch:
-            raise NwsError(
-                f"the image set gives batches of {batches.shape[1]} images, fewer than batch_size={self._batch}: "
-                "use more images, a smaller batch size, or --engine torch"
-            )
+            raise NwsError(f"the epoch has {batches.shape[1]} images, fewer than a batch of {self._batch}: use --engine torch")
         return float(self._net.train(self._images["train"], np.ascontiguousarray(batches, np.int64), learning_rate))
 
     def accuracy(self, images: str, index: np.ndarray | None = None) -> float:
