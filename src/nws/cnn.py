@@ -85,7 +85,7 @@ def _initial_weight(rule: str, t: Tensor, rng: np.random.Generator) -> np.ndarra
     return truncated * deviation / 0.87962566103423978
 
 
-def module(hp: HyperParameters, generator: torch.Generator | None = None) -> torch.nn.Sequential:
+def module(hp: HyperParameters, generator: torch.Generator | None = None, dropout: float = DROPOUT) -> torch.nn.Sequential:
     """The net as a plain `nn.Sequential` on pictures (B, 3, 32, 32), whose state dict is `layout(hp).state_dict(theta)`.
 
     Convolution -> norm -> activation, but FC -> activation -> norm -> dropout, as in the 2020 program; that is why running means
@@ -116,6 +116,6 @@ def module(hp: HyperParameters, generator: torch.Generator | None = None) -> tor
         steps[f"fc{c}_activation"] = activation()
         if hp.batch_norm:
             steps[f"fc{c}_norm"] = nn.BatchNorm1d(width, **norm)
-        steps[f"fc{c}_dropout"] = Dropout(DROPOUT, generator)
+        steps[f"fc{c}_dropout"] = Dropout(dropout, generator)
     steps["out"] = nn.Linear(layers["out"]["weight"].shape[1], OUTPUTS)
     return nn.Sequential(steps)

@@ -17,9 +17,10 @@ import numpy as np
 from nws.errors import NwsError, unknown
 from nws.images import ImageSet
 from nws.net import Net
-from nws.train.loop import Job, MakeEngine, Progress, Schedule, train_net
+from nws.space import HyperParameters
+from nws.train.loop import Engine, Job, MakeEngine, Progress, Schedule, train_net
 
-ENGINES = ("auto", "torch")
+ENGINES = ("auto", "native", "torch")
 
 
 Tell = Callable[[Progress], None]
@@ -52,11 +53,31 @@ def train(
 
 
 def make_engine(name: str) -> MakeEngine:
+    """What makes the engine of a net. "auto": the native one for every net it can train (`native_engine.why_not`), else torch."""
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
-    from nws.train.torch_engine import TorchEngine
+    from nws.train import native_engine
 
-    return TorchEngine
+    if name == "native":
+        if reason := native_engine.why_not():
+            raise NwsError(f"{reason}, or use --engine torch")
+        return native_engine.NativeEngine
+    if name == "torch":
+        return _torch_engine
+    return _best_engine
+
+
+def _torch_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
+    from nws.train.torch_engine import TorchEngine  # a second of imports, which the native engine saves
+
+    return TorchEngine(hp, theta, images, seed)
+
+
+def _best_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
+    from nws.train.native_engine import NativeEngine, why_not
+
+    engine = _torch_engine if why_not(hp, images) else NativeEngine
+    return engine(hp, theta, images, seed)
 
 
 def cores() -> int:

@@ -21,7 +21,7 @@ class TorchEngine:
 
     name = "torch"
 
-    def __init__(self, hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int):
+    def __init__(self, hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int, *, dropout: float = cnn.DROPOUT):
         self._hp = hp
         self._layout = cnn.layout(hp)
         self._random = torch.Generator().manual_seed(seed)
@@ -29,7 +29,7 @@ class TorchEngine:
             "train": (torch.from_numpy(images.x_train), torch.from_numpy(images.y_train.astype(np.int64))),
             "test": (torch.from_numpy(images.x_test), torch.from_numpy(images.y_test.astype(np.int64))),
         }
-        self._module = cnn.module(hp, self._random)
+        self._module = cnn.module(hp, self._random, dropout)
         state = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in self._layout.state_dict(theta).items()}
         self._module.load_state_dict(state, strict=False)  # num_batches_tracked has no part in theta
         self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,74 @@
+// exp, expm1, log, sine and square root of LANES numbers at once, to about one unit in the last place.
+#pragma once
+
+#include <cmath>
+
+#include "vec.hpp"
+
+namespace nws {
+
+// e^x = scale (1 + rest): scale a power of two, rest computed without cancellation. Cephes' polynomial.
+struct Exponential {
+    Vec scale, rest;
+};
+
+NWS_INLINE Exponential exponential(Vec x) {
+    x = clamp(x, -87.0f, 88.0f);
+    Vec n = floor(x * 1.44269504f + 0.5f);
+    Vec r = x - n * 0.693359375f;  // log 2 in two parts, the first exact in few bits
+    r = r + n * 2.12194440e-4f;
+    Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    return {reinterpret_cast<Vec>((to_int(n) + 127) << 23), p * r * r + r};
+}
+
+NWS_INLINE Vec exp(Vec x) {
+    Exponential e = exponential(x);
+    return e.scale * e.rest + e.scale;
+}
+
+// e^x - 1 with all its digits near 0: batch norm behind an activation may blow a tiny value up.
+NWS_INLINE Vec expm1(Vec x) {
+    Exponential e = exponential(x);
+    return e.scale * e.rest + (e.scale - 1.0f);
+}
+
+// Natural logarithm of x > 0. Cephes' polynomial on the mantissa.
+NWS_INLINE Vec log(Vec x) {
+    IntVec bits = reinterpret_cast<IntVec>(x);
+    Vec exponent = to_float((bits >> 23) - 126);
+    Vec m = reinterpret_cast<Vec>((bits & 0x007fffff) | 0x3f000000);  // in [1/2, 1)
+    IntVec low = m < 0.707106781f;
+    exponent = low ? exponent - 1.0f : exponent;
+    m = low ? m + m - 1.0f : m - 1.0f;
+    Vec p = m * 7.0376836292e-2f - 1.1514610310e-1f;
+    p = p * m + 1.1676998740e-1f;
+    p = p * m - 1.2420140846e-1f;
+    p = p * m + 1.4249322787e-1f;
+    p = p * m - 1.6668057665e-1f;
+    p = p * m + 2.0000714765e-1f;
+    p = p * m - 2.4999993993e-1f;
+    p = p * m + 3.3333331174e-1f;
+    Vec square = m * m;
+    return p * m * square - 0.5f * square + m + exponent * 0.693147181f;
+}
+
+// sin(2 pi turn) for |turn| <= 1/4, by its Taylor series: within 4e-6, enough for noise.
+NWS_INLINE Vec sine_of_quarter(Vec turn) {
+    Vec x = turn * 6.28318531f, square = x * x;
+    Vec p = square * 2.75573192e-6f - 1.98412698e-4f;
+    p = p * square + 8.33333333e-3f;
+    p = p * square - 1.66666667e-1f;
+    return p * square * x + x;
+}
+
+NWS_INLINE Vec square_root(Vec x) {
+    Vec root;
+    for (int lane = 0; lane < LANES; lane++) root[lane] = std::sqrt(x[lane]);  // compiles to one instruction
+    return root;
+}
+
+}  // namespace nws

@@ -1,0 +1,68 @@
+// Vectors of LANES floats, one lane per image, in the compiler's own vector types: AVX-512, AVX2 and NEON from one text.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+namespace nws {
+
+// As many images side by side as a register holds. Batches are multiples of 16, so every width divides them.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 16;
+#elif defined(__aarch64__)
+constexpr int LANES = 4, REGISTERS = 32;
+#else
+constexpr int LANES = 4, REGISTERS = 16;
+#endif
+
+typedef float Vec __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t IntVec __attribute__((vector_size(4 * LANES), may_alias));
+typedef uint32_t BitVec __attribute__((vector_size(4 * LANES), may_alias));
+typedef float UnalignedVec __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
+
+#define NWS_INLINE inline __attribute__((always_inline))  // the one macro: a tile lives in registers only if all of it is inlined
+
+NWS_INLINE Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
+NWS_INLINE void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
+NWS_INLINE Vec load_anywhere(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+NWS_INLINE void store_anywhere(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+NWS_INLINE Vec all(float x) { return x - Vec{}; }
+
+NWS_INLINE Vec select(IntVec mask, Vec yes, Vec no) { return mask ? yes : no; }
+NWS_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
+NWS_INLINE Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
+NWS_INLINE Vec clamp(Vec x, float low, float high) { return smaller(larger(x, all(low)), all(high)); }
+NWS_INLINE Vec magnitude(Vec x) { return reinterpret_cast<Vec>(reinterpret_cast<BitVec>(x) & 0x7fffffffu); }
+NWS_INLINE Vec to_float(IntVec i) { return __builtin_convertvector(i, Vec); }
+NWS_INLINE IntVec to_int(Vec x) { return __builtin_convertvector(x, IntVec); }  // towards zero
+
+// Largest whole number <= x, for |x| < 2^31.
+NWS_INLINE Vec floor(Vec x) {
+    Vec whole = to_float(to_int(x));
+    return whole > x ? whole - 1.0f : whole;
+}
+
+template <class V, int... I>
+NWS_INLINE auto add_halves(V v, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(v, v, I...) + __builtin_shufflevector(v, v, (I + int(sizeof...(I)))...);
+}
+
+// Sum over the lanes: halves are added until one is left.
+NWS_INLINE float sum(Vec v) {
+    if constexpr (LANES == 4)
+        return (v[0] + v[2]) + (v[1] + v[3]);
+    else {
+        auto four = [&] {
+            auto half = add_halves(v, std::make_integer_sequence<int, LANES / 2>());
+            if constexpr (LANES == 16)
+                return add_halves(half, std::make_integer_sequence<int, 4>());
+            else
+                return half;
+        }();
+        return (four[0] + four[2]) + (four[1] + four[3]);
+    }
+}
+
+}  // namespace nws
