@@ -105,8 +105,8 @@ NWS_INLINE void turn_colours(Vec (&colour)[CHANNELS], Vec hue, Vec saturation) {
     constexpr float OFFSET[CHANNELS] = {0.0f, 2.0f / 3.0f, 1.0f / 3.0f};
 #pragma GCC unroll 3
     for (int k = 0; k < CHANNELS; k++) {
-        Vec seen = turn + OFFSET[k];
-        Vec away = magnitude(seen - floor(seen) - 0.5f);
+        Vec seen = turn + (OFFSET[k] + 1.0f);  // positive: towards zero is down
+        Vec away = magnitude(seen - to_float(to_int(seen)) - 0.5f);
         colour[k] = value - chroma * clamp(2.0f - 6.0f * away, 0.0f, 1.0f);
     }
 }
@@ -131,7 +131,7 @@ void augment(const FramedPictures& pictures, const LaneChanges& by, View x, Nois
     for (int k = 0; k < CHANNELS; k++) mean[k] = mean[k] * (1.0f / (SIDE * SIDE));
     for (int h = 0; h < SIDE; h++)
         for (int w = 0; w < SIDE; w += 2) {
-            Vec normal[2][CHANNELS]{};
+            Vec normal[2][CHANNELS];
             noise(h, w, normal);
             for (int i = 0; i < 2; i++) {
                 Vec colour[CHANNELS];

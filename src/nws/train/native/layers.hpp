@@ -139,7 +139,7 @@ class FcLayer {
     FcLayer(int in, int out, bool hidden, bool with_norm, float dropout, Slots slots, int blocks)
         : hidden_(hidden), with_norm_(with_norm && hidden), dropout_(hidden ? dropout : 0), at_(slots), blocks_(blocks),
           input_(blocks, in), input_gradient_(blocks, in), active_(blocks, out), output_gradient_(blocks, out), keep_(hidden ? blocks : 0, out),
-          transposed_(size_t(blocks) * LANES * padded_inputs(in)), norms_(out) {}
+          transposed_(size_t(blocks) * LANES * padded_inputs(in)), panel_(size_t(out) * IN_TILE), norms_(out) {}
 
     Units& input() { return input_; }
     Units& input_gradient() { return input_gradient_; }
@@ -170,7 +170,7 @@ class FcLayer {
             gradient[at_.bias + o] = sum(total);
         }
         fc_weight_gradient(input_, output_gradient, transposed_, gradient + at_.weight, blocks_);
-        fc_input_gradient(theta + at_.weight, output_gradient, input_gradient_, blocks_);
+        fc_input_gradient(theta + at_.weight, output_gradient, input_gradient_, panel_, blocks_);
     }
 
    private:
@@ -228,7 +228,7 @@ class FcLayer {
     Slots at_;
     int blocks_;
     Units input_, input_gradient_, active_, output_gradient_, keep_;
-    Buffer transposed_;
+    Buffer transposed_, panel_;  // scratch of the two gradients
     std::vector<Norm> norms_;
 };
 

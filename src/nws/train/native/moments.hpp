@@ -19,17 +19,28 @@ struct MergeShare {
         : of_mean(1.0f / float(tiles_before + 1)), of_squares(float(tile_size) * float(tiles_before) / float(tiles_before + 1)) {}
 };
 
+// The sum as four interleaved ones: one chain of additions would wait for itself, 60 cycles per tile.
+template <int COUNT>
+NWS_INLINE Vec sum_of(const Vec (&values)[COUNT]) {
+    static_assert(COUNT % 4 == 0 || COUNT == 2);
+    if constexpr (COUNT == 2) {
+        return values[0] + values[1];
+    } else {
+        Vec part[4] = {values[0], values[1], values[2], values[3]};
+#pragma GCC unroll 16
+        for (int i = 4; i < COUNT; i++) part[i % 4] += values[i];
+        return (part[0] + part[1]) + (part[2] + part[3]);
+    }
+}
+
 template <int COUNT>
 NWS_INLINE void merge(Moments& moments, const Vec (&values)[COUNT], MergeShare share) {
-    Vec total{}, squares{};
+    Vec mean = sum_of(values) * (1.0f / COUNT), squares[COUNT];
 #pragma GCC unroll 16
-    for (int i = 0; i < COUNT; i++) total += values[i];
-    Vec mean = total * (1.0f / COUNT);
-#pragma GCC unroll 16
-    for (int i = 0; i < COUNT; i++) squares += (values[i] - mean) * (values[i] - mean);
+    for (int i = 0; i < COUNT; i++) squares[i] = (values[i] - mean) * (values[i] - mean);
     Vec away = mean - moments.mean;
     moments.mean += away * share.of_mean;
-    moments.squares += squares + away * away * share.of_squares;
+    moments.squares += sum_of(squares) + away * away * share.of_squares;
 }
 
 // Over all lanes and `count` values per lane: mean and variance (biased, by n).

@@ -150,8 +150,11 @@ void Net::augmented(const Pictures& pictures, const int64_t* index, const Change
     if (noise)
         augment(framed_, LaneChanges(of_lanes), x, [&](int h, int w, Vec (&normal)[2][CHANNELS]) {
             for (int i = 0; i < 2; i++)
-                for (int k = 0; k < CHANNELS; k++)
-                    for (int lane = 0; lane < LANES; lane++) normal[i][k][lane] = noise[((lane * CHANNELS + k) * SIDE + h) * SIDE + w + i];
+                for (int k = 0; k < CHANNELS; k++) {
+                    alignas(64) float lanes[LANES];
+                    for (int lane = 0; lane < LANES; lane++) lanes[lane] = noise[((lane * CHANNELS + k) * SIDE + h) * SIDE + w + i];
+                    normal[i][k] = nws::load(lanes);
+                }
         });
     else
         augment(framed_, LaneChanges(of_lanes), x, DrawnNoise{stream});

@@ -27,14 +27,17 @@ struct Stream {
     // Uniform in [0, 1), a multiple of 2^-24.
     NWS_INLINE Vec uniform() { return to_float(reinterpret_cast<IntVec>(next() >> 8)) * 0x1p-24f; }
 
-    // Two independent standard normal numbers (Box and Muller).
+    // Two independent standard normal numbers (Box and Muller) from one word: 16 bits of radius, so none exceeds 4.8, 16 of angle.
+    // Enough for noise on pixels of 8 bits, and a third cheaper than from two words.
     NWS_INLINE void normal(Vec& a, Vec& b) {
-        Vec radius = square_root(-2.0f * log(uniform() + 0x1p-25f));
-        Vec turn = uniform() - 0.5f, size = magnitude(turn);
-        Vec folded = select(size > 0.25f, 0.5f - size, size);
-        Vec sine = sine_of_quarter(folded);
+        BitVec bits = next();
+        Vec share = to_float(reinterpret_cast<IntVec>(bits >> 16)) * 0x1p-16f + 0x1p-17f;
+        Vec turn = to_float(reinterpret_cast<IntVec>(bits << 16)) * 0x1p-32f, size = magnitude(turn);  // in [-1/2, 1/2)
+        Vec radius = square_root(larger(-2.0f * rough_log(share), Vec{}));  // rough: near 1 it may err to the other side of 0
         a = radius * sine_of_quarter(0.25f - size);
-        b = radius * select(turn < 0.0f, -sine, sine);
+        // sin(2 pi turn): beyond a quarter turn the sine comes back as it went
+        Vec folded = 0.25f - magnitude(0.25f - size);
+        b = radius * reinterpret_cast<Vec>(reinterpret_cast<BitVec>(sine_of_quarter(folded)) | (reinterpret_cast<BitVec>(turn) & 0x80000000u));
     }
 };
 

@@ -49,20 +49,14 @@ NWS_INLINE auto add_halves(V v, std::integer_sequence<int, I...>) {
     return __builtin_shufflevector(v, v, I...) + __builtin_shufflevector(v, v, (I + int(sizeof...(I)))...);
 }
 
-// Sum over the lanes: halves are added until one is left.
-NWS_INLINE float sum(Vec v) {
-    if constexpr (LANES == 4)
+// Sum over the lanes: halves are added until four are left.
+template <class V>
+NWS_INLINE float sum(V v) {
+    constexpr int WIDTH = sizeof(V) / sizeof(float);
+    if constexpr (WIDTH == 4)
         return (v[0] + v[2]) + (v[1] + v[3]);
-    else {
-        auto four = [&] {
-            auto half = add_halves(v, std::make_integer_sequence<int, LANES / 2>());
-            if constexpr (LANES == 16)
-                return add_halves(half, std::make_integer_sequence<int, 4>());
-            else
-                return half;
-        }();
-        return (four[0] + four[2]) + (four[1] + four[3]);
-    }
+    else
+        return sum(add_halves(v, std::make_integer_sequence<int, WIDTH / 2>()));
 }
 
 }  // namespace nws

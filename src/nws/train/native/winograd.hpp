@@ -185,7 +185,8 @@ class WinogradConvolution : public Convolution {
     void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y, Moments* moments, long& tiles) {
         for (int t = 0; t < s.side / M; t++) {
             transform_input(s, x, t, strips_.data());
-            for (int h = 0; h < s.side; h += ROWS, tiles++)
+            for (int h = 0; h < s.side; h += ROWS, tiles++) {
+                MergeShare share(tiles, ROWS * M);
                 for (int group = 0; group < s.groups(); group++) {
                     alignas(64) float products[A][GROUP][ROWS][LANES];
                     for (int f = 0; f < A; f++)
@@ -197,9 +198,10 @@ class WinogradConvolution : public Convolution {
                         interpolate(products, i, bias[o], tile);
 #pragma GCC unroll 16
                         for (int j = 0; j < ROWS * M; j++) store(y.at(o, h + j / M, t * M + j % M), tile[j]);
-                        if (moments) merge(moments[o], tile, MergeShare(tiles, ROWS * M));
+                        if (moments) merge(moments[o], tile, share);
                     }
                 }
+            }
         }
     }
 
