@@ -15,7 +15,11 @@ FILES += sorted(ROOT.glob("*.py"))
 FILE_LINES, FUNCTION_LINES, RECIPE_LINES, ARGUMENTS, PUBLIC_NAMES = 400, 60, 60, 7, 40
 LONG_FILES: dict[str, str] = {}  # path -> reason
 LONG_FUNCTIONS: dict[str, str] = {}  # path:name -> reason
-MANY_ARGUMENTS: dict[str, str] = {}  # path:name -> reason; in cli.py an argument is an option of a command, and free
+MANY_ARGUMENTS: dict[str, str] = {
+    "src/nws/meta/dmc.py:__init__": "scikit-learn's contract: every setting is an argument of the constructor",
+    "src/nws/results.py:classify": "an entry point: what varies is a named value",
+    "src/nws/sampling.py:sample": "the entry point of most users: what varies is a named value",
+}  # path:name -> reason; in cli.py an argument is an option of a command, and free
 
 # Put together from halves, so that this file does not contain what it looks for.
 MACHINE = ["/wor" + "k/", "/roo" + "t/", "/tmp/ba" + "sh_jobs", "/ho" + "me/", "/opt/wh" + "eels", "/opt/py" + "pi"]

@@ -50,7 +50,9 @@ def sample(
     limit: Annotated[int | None, Parameter(help="Use a class-balanced subset of so many training images.")] = None,
     limit_test: Annotated[int | None, Parameter(help="The same for the test images.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder with the image sets; default: $NWS_DATA, then the user's cache.")] = None,
-    engine: Annotated[Literal["auto", "torch"], Parameter(help="What computes the training steps.")] = "auto",
+    engine: Annotated[
+        Literal["auto", "native", "torch"], Parameter(help="What computes the training steps; auto: native where built.")
+    ] = "auto",
     narrow: Annotated[
         list[str] | None,
         Parameter(
@@ -71,7 +73,7 @@ def sample(
     hps = chosen.sample(nets, seed)
     sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, progress=terminal.console.is_terminal)
     schedule = Schedule(seed, snapshots, epochs)
-    for note in sampling.cautions(hps, sets, schedule):
+    for note in sampling.cautions(hps, sets, schedule, engine):
         terminal.console.print(f"note: {note}", markup=False)
     opened = sampling.prepare(zoo, hps, sets, schedule, chosen)
     done = len(sampling.finished(opened, nets))
@@ -99,9 +101,10 @@ def info(
     from nws.zoo import Zoo
 
     if system:
+        from nws.train import native_engine
         from nws.train.runners import cores
 
-        facts = {"version": __version__, "engine": "torch", "cores": cores(), "python": sys.version.split()[0]}
+        facts = {"version": __version__, **native_engine.facts(), "cores": cores(), "python": sys.version.split()[0]}
         if as_json:
             _print_json(facts)
         else:
@@ -213,7 +216,7 @@ def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")]
 def demo(
     *,
     out: Annotated[Path, Parameter(help="Folder everything goes to.")] = Path("nws-demo"),
-    nets: Annotated[int, Parameter(help="Nets to train.")] = 48,
+    nets: Annotated[int, Parameter(help="Nets to train.")] = 64,
     workers: Annotated[int | None, Parameter(help="Processes; default: one per core.")] = None,
     as_json: Json = False,
 ) -> None:

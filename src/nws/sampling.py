@@ -10,6 +10,7 @@ from nws import images as image_sets
 from nws.images import ImageSet
 from nws.net import Net
 from nws.space import HyperParameters, Space
+from nws.train import native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
 from nws.train.runners import cores, train
 from nws.zoo import Zoo
@@ -107,9 +108,10 @@ def fill(
         tell(net)
 
 
-def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], schedule: Schedule) -> list[str]:
+def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
     """What a user should know before the work starts, in plain words."""
-    notes = []
+    slow = native_engine.why_not() if engine == "auto" else None
+    notes = [slow] if slow else []
     records = schedule.epochs + 1
     if records < schedule.snapshots:
         notes.append(

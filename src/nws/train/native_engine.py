@@ -40,6 +40,13 @@ def why_not(hp: HyperParameters | None = None, images: ImageSet | None = None) -
     return None
 
 
+def facts() -> dict[str, str]:
+    """What `engine="auto"` takes on this machine, for people."""
+    if reason := why_not():
+        return {"engine": "torch", "native": reason}
+    return {"engine": "native", "vectors": f"{32 * _native.LANES} bits, {_native.LANES} images side by side"}
+
+
 def _images_at_least(labels: np.ndarray) -> int:
     """Images an epoch surely has (see loop.py): the rarest class outside the validation set limits unequal ones."""
     counts = np.unique(labels, return_counts=True)[1]
