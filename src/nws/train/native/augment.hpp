@@ -1,9 +1,9 @@
 // Random changes of the training images, the rule of augment.py for LANES images at once: geometry, colours, noise,
 // clip.
 //
-// The pictures of a block are first laid out as words of 4 bytes inside a frame of zeros: "0 outside" then needs no test,
-// and one fetch brings three colours. Measured on one Zen 4 core: 5 us per image, 7% of a training step of the fixed net;
-// half of it fetches and blends, half is colours and noise.
+// The pictures of a block are first laid out as words of 4 bytes inside a frame of zeros: "0 outside" then needs no
+// test, and one fetch brings three colours. Measured on one Zen 4 core: 5 us per image, 7% of a training step of the
+// fixed net; half of it fetches and blends, half is colours and noise.
 #pragma once
 
 #include <vector>

@@ -5,8 +5,8 @@
 
 namespace nws {
 
-// Each lane merges tile after tile by the rule of Chan, Golub and LeVeque. E[x^2] - mean^2 would lose its digits where the
-// mean is large beside the spread, as it is under constant and N(0, 1) initialization. Price: 0 (fixed net) to 4%
+// Each lane merges tile after tile by the rule of Chan, Golub and LeVeque. E[x^2] - mean^2 would lose its digits where
+// the mean is large beside the spread, as it is under constant and N(0, 1) initialization. Price: 0 (fixed net) to 4%
 // (smallest) of a step, for the values are still in registers.
 struct Moments {
     Vec mean, squares;  // per lane; `squares` is the sum of (x - mean)^2

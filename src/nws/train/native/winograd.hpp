@@ -7,10 +7,11 @@
 //     y = AT ((G w) * (BT x))        forward; the input gradient is the same with other weights
 //     dw = GT ((A dy) * (BT x))      weight gradient
 //
-// 2, 2.5, 2.8 times fewer multiplications for K = 3, 5, 7. What makes it pay: with LANES images innermost, BT x and AT m
-// are plain vector additions of neighbours, no shuffles, and each is shared by all channels. Measured, whole training steps
-// against direct.hpp on one Zen 4 core, batch 64: 1.2 times faster (smallest net, K = 3), 2.0 (fixed, 5), 2.2 (largest, 7).
-// In two dimensions the transforms would outgrow the gain at 3 to 48 channels, and the rounding error would square.
+// 2, 2.5, 2.8 times fewer multiplications for K = 3, 5, 7. What makes it pay: with LANES images innermost, BT x and AT
+// m are plain vector additions of neighbours, no shuffles, and each is shared by all channels. Measured, whole training
+// steps against direct.hpp on one Zen 4 core, batch 64: 1.2 times faster (smallest net, K = 3), 2.0 (fixed, 5), 2.2
+// (largest, 7). In two dimensions the transforms would outgrow the gain at 3 to 48 channels, and the rounding error
+// would square.
 //
 // Memory, per block and column of tiles (4 pixels wide, all rows):
 //     strip    [A][channel][row, with border][lane]     BT x        (stays in L2: 50 to 340 KB)
@@ -29,9 +30,9 @@ struct ToomCook {
     static constexpr int M = 4, A = M + K - 1;
     double g[A][K]{}, bt[A][A]{}, at[M][A]{};
 
-    // Points decide the rounding error: searched over small fractions, layer error for K = 3, 5,
-    // 7: 2.2e-7, 5.8e-7, 1.6e-6 (by the definition: 1.2e-7, 2.3e-7, 3.1e-7). The textbook's 1, 2, 1/2, 4 gives 5e-6 for
-    // K = 7.
+    // The points decide the rounding error; these are the best of a search over small fractions. Relative error of a
+    // layer for K = 3: 2.2e-7, 5: 5.8e-7, 7: 1.6e-6; by the definition: 1.2e-7, 2.3e-7, 3.1e-7; with the textbook's 1,
+    // 2, 1/2, 4 for K = 7: 5.1e-6.
     static constexpr std::array<double, (A - 2) / 2> halves() {
         if constexpr (K == 3) return {0.5, 2.0};
         if constexpr (K == 5) return {1.0, 2.0, 0.5};
