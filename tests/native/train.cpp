@@ -1,5 +1,5 @@
-// Trains nets of a few architectures for a few steps, without Python: for sanitizers and emulators. Prints the last loss of each and how
-// many of 37 pictures it classifies correctly. test_native_sanitized.py compiles and runs it.
+// Trains nets of a few architectures for a few steps, without Python: for sanitizers and emulators. Prints the last
+// loss of each and how many of 37 pictures it classifies correctly. test_native_sanitized.py compiles and runs it.
 #include <cstdio>
 
 #include "net.hpp"
@@ -50,10 +50,32 @@ void train(const Architecture& a) {
 }  // namespace
 
 int main() {
-    Ranges ranges{{-3, -3, -15, 0.9f, -3, -3, -0.2f, 0.5f, -0.08f, 0.3f, 0}, {3, 3, 15, 1.1f, 3, 3, 0.2f, 1.5f, 0.08f, 1.5f, 0.03f}};
+    Ranges ranges{{-3, -3, -15, 0.9f, -3, -3, -0.2f, 0.5f, -0.08f, 0.3f, 0},
+                  {3, 3, 15, 1.1f, 3, 3, 0.2f, 1.5f, 0.08f, 1.5f, 0.03f}};
     for (int filter : {1, 3, 5, 7, 9})
         for (bool augmentation : {false, true})
-            train({filter, augmentation ? 48 : 16, {5, 8, 16}, {true, true, true}, {13, 6, 20}, !augmentation || filter != 3, augmentation, 0.5f,
-                   Activation(filter % 4), Rule(filter % 3), ranges, false});
-    train({3, 32, {4, 4, 8, 8, 16}, {false, true, false, true, true}, {64, 32, 20}, true, true, 0.5f, Activation::relu, Rule::adam, ranges, true});
+            train({filter,
+                   augmentation ? 48 : 16,
+                   {5, 8, 16},
+                   {true, true, true},
+                   {13, 6, 20},
+                   !augmentation || filter != 3,
+                   augmentation,
+                   0.5f,
+                   Activation(filter % 4),
+                   Rule(filter % 3),
+                   ranges,
+                   false});
+    train({3,
+           32,
+           {4, 4, 8, 8, 16},
+           {false, true, false, true, true},
+           {64, 32, 20},
+           true,
+           true,
+           0.5f,
+           Activation::relu,
+           Rule::adam,
+           ranges,
+           true});
 }

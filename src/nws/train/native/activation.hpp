@@ -1,5 +1,6 @@
-// The activation functions. To add one: a struct with value(x) and slope(y), a name in Activation, a line in with_activation, and its name in
-// native_engine.py. It must be monotone, rising (norm_pool.hpp takes the maximum before it).
+// The activation functions. To add one: a struct with value(x) and slope(y), a name in Activation, a line in
+// with_activation, and its name in native_engine.py. It must be monotone, rising (norm_pool.hpp takes the maximum
+// before it).
 #pragma once
 
 #include "functions.hpp"
@@ -10,7 +11,7 @@ enum class Activation { relu, elu, sigmoid, tanh };
 
 // value(x), and slope(y): the derivative as a function of the OUTPUT y, so that the backward pass needs no input.
 struct Relu {
-    static NWS_INLINE Vec value(Vec x) { return larger(x, Vec{}); }
+    static NWS_INLINE Vec value(Vec x) { return positive_part(x); }
     static NWS_INLINE Vec slope(Vec y) { return select(y > 0.0f, all(1.0f), Vec{}); }
 };
 

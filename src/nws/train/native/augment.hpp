@@ -1,7 +1,9 @@
-// Random changes of the training images, the rule of augment.py for LANES images at once: geometry, colours, noise, clip.
+// Random changes of the training images, the rule of augment.py for LANES images at once: geometry, colours, noise,
+// clip.
 //
-// Costs (fixed net, batch 64): see docs/benchmarks.md. The pictures of a block are first laid out as words of 4 bytes inside a frame of zeros:
-// "0 outside" then needs no test, and one gather brings three colours.
+// The pictures of a block are first laid out as words of 4 bytes inside a frame of zeros: "0 outside" then needs no
+// test, and one fetch brings three colours. Measured on one Zen 4 core: 5 us per image, 7% of a training step of the
+// fixed net; half of it fetches and blends, half is colours and noise.
 #pragma once
 
 #include <vector>
@@ -52,15 +54,21 @@ struct LaneChanges {
 
 // LANES pictures as words, each in a frame: pixel (-1, -1) to (33, 33).
 class FramedPictures {
-   public:
+public:
     FramedPictures() : words_(size_t(LANES) * WORDS) {}
 
+    // The fourth byte of a word is the next pixel's; nobody looks at it. The last pixel is read a byte early.
     void load(const Pictures& pictures, const int64_t* index) {
         for (int lane = 0; lane < LANES; lane++) {
             const uint8_t* from = pictures.at(index[lane]);
-            for (int h = 0; h < SIDE; h++, from += SIDE * CHANNELS) {
-                uint32_t* to = words_.data() + lane * WORDS + (h + 1) * PITCH + 1;
-                for (int w = 0; w < SIDE; w++) to[w] = from[3 * w] | from[3 * w + 1] << 8 | from[3 * w + 2] << 16;
+            uint32_t* to = words_.data() + lane * WORDS + PITCH + 1;
+            for (int h = 0; h < SIDE; h++, from += SIDE * CHANNELS, to += PITCH) {
+                bool last = h == SIDE - 1;
+                for (int w = 0; w < SIDE - last; w++) std::memcpy(to + w, from + CHANNELS * w, 4);
+                if (last) {
+                    std::memcpy(to + SIDE - 1, from + CHANNELS * (SIDE - 1) - 1, 4);
+                    to[SIDE - 1] >>= 8;
+                }
             }
         }
     }
@@ -88,7 +96,7 @@ class FramedPictures {
         }
     }
 
-   private:
+private:
     static constexpr int PITCH = SIDE + 4, WORDS = (SIDE + 3) * PITCH;
     std::vector<uint32_t> words_;
 };
@@ -101,18 +109,18 @@ NWS_INLINE void turn_colours(Vec (&colour)[CHANNELS], Vec hue, Vec saturation) {
     Vec sixth = 1.0f / larger(6.0f * chroma, all(1e-12f));
     Vec turn = select(value == green, (blue - red) * sixth + 1.0f / 3.0f, (red - green) * sixth + 2.0f / 3.0f);
     turn = select(value == red, (green - blue) * sixth, turn) + hue;
-    chroma = smaller(chroma * saturation, larger(value, Vec{}));
+    chroma = smaller(chroma * saturation, positive_part(value));
     constexpr float OFFSET[CHANNELS] = {0.0f, 2.0f / 3.0f, 1.0f / 3.0f};
 #pragma GCC unroll 3
     for (int k = 0; k < CHANNELS; k++) {
         Vec seen = turn + (OFFSET[k] + 1.0f);  // positive: towards zero is down
         Vec away = magnitude(seen - to_float(to_int(seen)) - 0.5f);
-        colour[k] = value - chroma * clamp(2.0f - 6.0f * away, 0.0f, 1.0f);
+        colour[k] = value - chroma * clamp_to_unit(2.0f - 6.0f * away);
     }
 }
 
-// Geometry and brightness -> x, then about the channel means contrast, colours, noise, clip. `noise(h, w, k)` gives standard normal
-// numbers; w runs in pairs.
+// Geometry and brightness -> x, then about the channel means contrast, colours, noise, clip. `noise(h, w, k)` gives
+// standard normal numbers; w runs in pairs.
 template <class Noise>
 void augment(const FramedPictures& pictures, const LaneChanges& by, View x, Noise noise) {
     constexpr float CENTRE = (SIDE - 1) / 2.0f;
@@ -120,7 +128,8 @@ void augment(const FramedPictures& pictures, const LaneChanges& by, View x, Nois
     for (int h = 0; h < SIDE; h++)
         for (int w = 0; w < SIDE; w++) {
             Vec to_right = float(w) - CENTRE + by.shift_x, to_bottom = float(h) - CENTRE + by.shift_y, colour[CHANNELS];
-            pictures.sample(by.a * to_right + by.b * to_bottom + CENTRE, by.c * to_right + by.d * to_bottom + CENTRE, colour);
+            pictures.sample(by.a * to_right + by.b * to_bottom + CENTRE, by.c * to_right + by.d * to_bottom + CENTRE,
+                            colour);
 #pragma GCC unroll 3
             for (int k = 0; k < CHANNELS; k++) {
                 Vec value = colour[k] + by.brightness;
@@ -136,11 +145,12 @@ void augment(const FramedPictures& pictures, const LaneChanges& by, View x, Nois
             for (int i = 0; i < 2; i++) {
                 Vec colour[CHANNELS];
 #pragma GCC unroll 3
-                for (int k = 0; k < CHANNELS; k++) colour[k] = (load(x.at(k, h, w + i)) - mean[k]) * by.contrast + mean[k];
+                for (int k = 0; k < CHANNELS; k++)
+                    colour[k] = (load(x.at(k, h, w + i)) - mean[k]) * by.contrast + mean[k];
                 turn_colours(colour, by.hue, by.saturation);
 #pragma GCC unroll 3
                 for (int k = 0; k < CHANNELS; k++)
-                    store(x.at(k, h, w + i), clamp(colour[k] + normal[i][k] * by.noise, 0.0f, 1.0f));
+                    store(x.at(k, h, w + i), clamp_to_unit(colour[k] + normal[i][k] * by.noise));
             }
         }
 }

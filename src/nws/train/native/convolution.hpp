@@ -1,4 +1,5 @@
-// What a convolution does, block by block. Two do it: WinogradConvolution (filters of 3, 5, 7) and DirectConvolution (any odd filter).
+// What a convolution does, block by block. Two do it: WinogradConvolution (filters of 3, 5, 7) and DirectConvolution
+// (any odd filter).
 #pragma once
 
 #include <algorithm>
@@ -9,7 +10,8 @@
 
 namespace nws {
 
-// Output channels computed together: each loaded pixel is used this many times. Other widths are padded with zero weights.
+// Output channels computed together: each loaded pixel is used this many times. Other widths are padded with zero
+// weights.
 constexpr int GROUP = 4;
 
 struct ConvolutionShape {
@@ -22,8 +24,8 @@ struct ConvolutionShape {
     ConvolutionShape transposed() const { return {out, in, side, filter}; }
 };
 
-// Weights (out, in, K, K) as seen from output o and input c; or, for the input gradient, the same with o and c exchanged and the
-// window turned by 180 degrees: the gradient of a "same" convolution is one itself.
+// Weights (out, in, K, K) as seen from output o and input c; or, for the input gradient, the same with o and c
+// exchanged and the window turned by 180 degrees: the gradient of a "same" convolution is one itself.
 struct Filters {
     const float* weight;
     ConvolutionShape shape;  // of the convolution to be computed
@@ -38,13 +40,14 @@ struct Filters {
 };
 
 class Convolution {
-   public:
+public:
     virtual ~Convolution() = default;
 
     // Once per step. `with_gradient`: input_gradient will be called too.
     virtual void set_weights(const float* weight, const float* bias, bool with_gradient) = 0;
 
-    // One block: x (with its border) -> y. When `moments` is given (one per channel), y is merged into them; `tiles` counts on.
+    // One block: x (with its border) -> y. When `moments` is given (one per channel), y is merged into them; `tiles`
+    // counts on.
     virtual void forward(View x, View y, Moments* moments, long& tiles) = 0;
 
     // One block: gradient of y (with a border of zeros) -> gradient of x.

@@ -1,5 +1,5 @@
-// Numbers below 1e-38 count as 0 while a FlushDenormals lives: Adam's vanishing moments otherwise cost up to a hundred times an
-// ordinary product. The only text here that knows a CPU; elsewhere it does nothing.
+// Numbers below 1e-38 count as 0 while a FlushDenormals lives: Adam's vanishing moments otherwise cost up to a hundred
+// times an ordinary product. The only text here that knows a CPU; elsewhere it does nothing.
 #pragma once
 
 #if defined(__SSE__)
@@ -11,12 +11,12 @@
 namespace nws {
 
 class FlushDenormals {
-   public:
+public:
 #if defined(__SSE__)
     FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }  // flush to zero, denormals are zero
     ~FlushDenormals() { _mm_setcsr(before_); }
 
-   private:
+private:
     unsigned before_;
 #elif defined(__aarch64__)
     FlushDenormals() {
@@ -25,7 +25,7 @@ class FlushDenormals {
     }
     ~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
 
-   private:
+private:
     uint64_t before_;
 #else
     FlushDenormals() {}

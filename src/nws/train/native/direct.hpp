@@ -1,5 +1,5 @@
-// Convolution by its definition, for any odd filter. Register-tiled: GROUP channels x PIXELS pixels of sums stay in registers while the
-// loops run over input channels and window, so that one FMA costs a quarter of a load.
+// Convolution by its definition, for any odd filter. Register-tiled: GROUP channels x PIXELS pixels of sums stay in
+// registers while the loops run over input channels and window, so that one FMA costs a quarter of a load.
 #pragma once
 
 #include "convolution.hpp"
@@ -7,7 +7,7 @@
 namespace nws {
 
 class DirectConvolution : public Convolution {
-   public:
+public:
     explicit DirectConvolution(ConvolutionShape shape)
         : shape_(shape),
           forward_(packed_size(shape)),
@@ -60,12 +60,14 @@ class DirectConvolution : public Convolution {
             for (int c = 0; c < shape_.in; c++)
                 for (int tap = 0; tap < k * k; tap++)
                     for (int i = 0; i < GROUP; i++, sums += LANES)
-                        if (int o = group * GROUP + i; o < shape_.out) gradient[(long(o) * shape_.in + c) * k * k + tap] = sum(load(sums));
+                        if (int o = group * GROUP + i; o < shape_.out)
+                            gradient[(long(o) * shape_.in + c) * k * k + tap] = sum(load(sums));
     }
 
-   private:
+private:
     static constexpr int PIXELS = REGISTERS == 32 ? 4 : 2;
-    static constexpr int TAPS = REGISTERS == 32 ? 4 : 2;  // neighbours in a window's row whose gradient is summed together
+    static constexpr int TAPS =
+        REGISTERS == 32 ? 4 : 2;  // neighbours in a window's row whose gradient is summed together
 
     static size_t packed_size(ConvolutionShape s) { return size_t(s.groups()) * GROUP * s.in * s.filter * s.filter; }
 
@@ -79,7 +81,8 @@ class DirectConvolution : public Convolution {
                         for (int i = 0; i < GROUP; i++) *packed++ = filters.at(group * GROUP + i, c, row, column);
     }
 
-    static void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y, Moments* moments, long& tiles) {
+    static void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y, Moments* moments,
+                          long& tiles) {
         long group_size = long(s.in) * s.filter * s.filter * GROUP;
         for (int h = 0; h < s.side; h++)
             for (int w = 0; w < s.side; w += PIXELS, tiles++) {
@@ -130,7 +133,8 @@ class DirectConvolution : public Convolution {
 #pragma GCC unroll 8
                 for (int t = 0; t < COUNT; t++)
 #pragma GCC unroll 8
-                    for (int i = 0; i < GROUP; i++) s[t][i] += load(channel[i] + h * dy.row + w) * load(pixel + w + t * LANES);
+                    for (int i = 0; i < GROUP; i++)
+                        s[t][i] += load(channel[i] + h * dy.row + w) * load(pixel + w + t * LANES);
         }
 #pragma GCC unroll 8
         for (int t = 0; t < COUNT; t++)

@@ -1,6 +1,7 @@
 // Products of a fully connected layer: z = W x + b, dx = W^T dz, dW = dz x^T. Units lie [block][unit][lane] (maps.hpp).
 //
-// Register tiles as in the convolutions. A tile that hangs over the edge computes its last row again instead of having a loop of its own.
+// Register tiles as in the convolutions. A tile that hangs over the edge computes its last row again instead of having
+// a loop of its own.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +10,9 @@
 
 namespace nws {
 
-constexpr int OUT_TILE = 4;                              // units of z per tile
-constexpr int IN_TILE = REGISTERS == 32 ? 8 : 4;         // units of dx per tile
-constexpr int COLUMNS = REGISTERS == 32 ? 4 : 2;         // vectors along a row of dW per tile
+constexpr int OUT_TILE = 4;                       // units of z per tile
+constexpr int IN_TILE = REGISTERS == 32 ? 8 : 4;  // units of dx per tile
+constexpr int COLUMNS = REGISTERS == 32 ? 4 : 2;  // vectors along a row of dW per tile
 
 template <int BLOCKS>
 inline void fc_forward_blocks(const float* weight, const float* bias, Units& x, Units& z, int block) {
@@ -63,13 +64,14 @@ inline void fc_forward(const float* weight, const float* bias, Units& x, Units& 
     if (b < blocks) fc_forward_blocks<1>(weight, bias, x, z, b);
 }
 
-// The columns of W that a tile needs are copied side by side first: at a row's distance they fall on the same few lines of the L1
-// cache and drive each other out (1 of 3.5 us per image of the fixed net).
+// The columns of W that a tile needs are copied side by side first: at a row's distance they fall on the same few lines
+// of the L1 cache and drive each other out (1 of 3.5 us per image of the fixed net).
 inline void fc_input_gradient(const float* weight, Units& dz, Units& dx, Buffer& panel, int blocks) {
     int in = dx.count(), out = dz.count();
     for (int first = 0; first < in; first += IN_TILE) {
         for (int o = 0; o < out; o++)
-            for (int i = 0; i < IN_TILE; i++) panel[size_t(o) * IN_TILE + i] = weight[long(o) * in + std::min(first + i, in - 1)];
+            for (int i = 0; i < IN_TILE; i++)
+                panel[size_t(o) * IN_TILE + i] = weight[long(o) * in + std::min(first + i, in - 1)];
         int b = 0;
         for (; b + 2 <= blocks; b += 2) fc_input_gradient_tile<2>(panel.data(), dz, dx, b, first);
         if (b < blocks) fc_input_gradient_tile<1>(panel.data(), dz, dx, b, first);
@@ -79,8 +81,8 @@ inline void fc_input_gradient(const float* weight, Units& dz, Units& dx, Buffer&
 // Length of a row of `transposed` for this many inputs.
 inline int padded_inputs(int in) { return (in + COLUMNS * LANES - 1) / (COLUMNS * LANES) * COLUMNS * LANES; }
 
-// dW (out, in). Here the vectors run along the inputs, so x is turned to `transposed` [image][input] first: with images in the lanes
-// every weight would need a sum over lanes, which costs twice the products.
+// dW (out, in). Here the vectors run along the inputs, so x is turned to `transposed` [image][input] first: with images
+// in the lanes every weight would need a sum over lanes, which costs twice the products.
 inline void fc_weight_gradient(Units& x, Units& dz, Buffer& transposed, float* gradient, int blocks) {
     int in = x.count(), out = dz.count(), padded = padded_inputs(in);
     for (int b = 0; b < blocks; b++)

@@ -1,4 +1,5 @@
-// Pictures as they are kept, uint8 (N, 32, 32, 3), on their way into the lanes. The array is the caller's: nothing is copied.
+// Pictures as they are kept, uint8 (N, 32, 32, 3), on their way into the lanes. The array is the caller's: nothing is
+// copied.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ NWS_INLINE void unpack(IntVec words, Vec (&colour)[CHANNELS]) {
     for (int c = 0; c < CHANNELS; c++) colour[c] = to_float((words >> (8 * c)) & 255);
 }
 
-// Pictures of one block -> x in [0, 1]. One 4-byte load per pixel and picture; the last pixel is read a byte early, so that no load
-// leaves the picture.
+// Pictures of one block -> x in [0, 1]. One 4-byte load per pixel and picture; the last pixel is read a byte early, so
+// that no load leaves the picture.
 inline void load_clean(const Pictures& pictures, const int64_t* index, View x) {
     const uint8_t* picture[LANES];
     for (int lane = 0; lane < LANES; lane++) picture[lane] = pictures.at(index[lane]);
@@ -33,7 +34,8 @@ inline void load_clean(const Pictures& pictures, const int64_t* index, View x) {
         for (int w = 0; w < SIDE; w++) {
             int pixel = h * SIDE + w, early = pixel == SIDE * SIDE - 1;
             alignas(64) int32_t words[LANES];
-            for (int lane = 0; lane < LANES; lane++) std::memcpy(&words[lane], picture[lane] + CHANNELS * pixel - early, 4);
+            for (int lane = 0; lane < LANES; lane++)
+                std::memcpy(&words[lane], picture[lane] + CHANNELS * pixel - early, 4);
             Vec colour[CHANNELS];
             unpack(*reinterpret_cast<IntVec*>(words) >> (8 * early), colour);
             for (int c = 0; c < CHANNELS; c++) store(x.at(c, h, w), colour[c] * (1.0f / 255.0f));

@@ -21,7 +21,8 @@ struct Slots {
 // Train: batch statistics, running statistics updated. Evaluate: running statistics.
 enum class Mode { train, evaluate };
 
-// The norm of channel c from batch statistics over n values; running ones are updated with the unbiased variance, as PyTorch does.
+// The norm of channel c from batch statistics over n values; running ones are updated with the unbiased variance, as
+// PyTorch does.
 inline Norm batch_norm(float* theta, const Slots& at, int c, MeanVariance batch, double n) {
     float &mean = theta[at.mean + c], &variance = theta[at.variance + c];
     mean = float(BATCH_NORM_DECAY * mean + (1 - BATCH_NORM_DECAY) * batch.mean);
@@ -37,16 +38,22 @@ inline Norm running_norm(const float* theta, const Slots& at, int c) {
 
 // Convolution -> norm -> activation (-> pool).
 class ConvLayer {
-   public:
+public:
     ConvLayer(ConvolutionShape shape, bool pool, bool with_norm, bool first, Slots slots, int blocks, bool direct)
-        : shape_(shape), pool_(pool), with_norm_(with_norm), first_(first), at_(slots), blocks_(blocks),
+        : shape_(shape),
+          pool_(pool),
+          with_norm_(with_norm),
+          first_(first),
+          at_(slots),
+          blocks_(blocks),
           convolution_(make_convolution(shape, direct)),
           input_(blocks, shape.in, shape.side, shape.border()),
           raw_(blocks, shape.out, shape.side, 0),
           chosen_(pool ? blocks : 0, shape.out, shape.side / 2, 0),
           input_gradient_(first ? 0 : blocks, shape.in, shape.side, 0),
           raw_gradient_(1, shape.out, shape.side, shape.border()),
-          moments_(shape.out), norms_(shape.out) {}
+          moments_(shape.out),
+          norms_(shape.out) {}
 
     int out() const { return shape_.out; }
     int out_side() const { return pool_ ? shape_.side / 2 : shape_.side; }
@@ -66,7 +73,8 @@ class ConvLayer {
         std::fill(moments_.begin(), moments_.end(), Moments{});
         long tiles = 0;
         if (batch) {  // the statistics are known only after the last block
-            for (int b = 0; b < blocks; b++) convolution_->forward(input_.block(b), raw_.block(b), moments_.data(), tiles);
+            for (int b = 0; b < blocks; b++)
+                convolution_->forward(input_.block(b), raw_.block(b), moments_.data(), tiles);
             double per_lane = double(blocks) * shape_.side * shape_.side;
             for (int c = 0; c < shape_.out; c++)
                 norms_[c] = batch_norm(theta, at_, c, over_lanes(moments_[c], per_lane), per_lane * LANES);
@@ -88,7 +96,8 @@ class ConvLayer {
         for (int c = 0; c < shape_.out; c++) {
             GradientSums sums;
             for (int b = 0; b < blocks_; b++)
-                act_backward<Act>(norms_[c], c, out_side(), (pool_ ? chosen_ : raw_).block(b), output_[b], output_gradient_[b], sums);
+                act_backward<Act>(norms_[c], c, out_side(), (pool_ ? chosen_ : raw_).block(b), output_[b],
+                                  output_gradient_[b], sums);
             if (with_norm_) {
                 gradient[at_.beta + c] = float(sums.dz);
                 gradient[at_.gamma + c] = float(sums.dz_x * norms_[c].inverse_deviation);
@@ -100,15 +109,17 @@ class ConvLayer {
         for (int b = 0; b < blocks_; b++) {  // block by block, so that dx is still in L2 when both convolutions read it
             View dx = raw_gradient_.block(0);
             for (int c = 0; c < shape_.out; c++)
-                gradient[at_.bias + c] += pool_ ? pool_norm_backward(way[c], c, shape_.side, raw_.block(b), chosen_.block(b), output_gradient_[b], dx)
-                                                : norm_backward(way[c], c, shape_.side, raw_.block(b), output_gradient_[b], dx);
+                gradient[at_.bias + c] +=
+                    pool_ ? pool_norm_backward(way[c], c, shape_.side, raw_.block(b), chosen_.block(b),
+                                               output_gradient_[b], dx)
+                          : norm_backward(way[c], c, shape_.side, raw_.block(b), output_gradient_[b], dx);
             convolution_->add_weight_gradient(input_.block(b), dx);
             if (!first_) convolution_->input_gradient(dx, input_gradient_.block(b));
         }
         convolution_->take_weight_gradient(gradient + at_.weight);
     }
 
-   private:
+private:
     template <class Act>
     void finish_channel(int c, int b) {
         Norm norm = norms_[c];
@@ -135,32 +146,48 @@ class ConvLayer {
 
 // Product + bias -> activation -> norm -> dropout; the output layer is the product alone.
 class FcLayer {
-   public:
+public:
     FcLayer(int in, int out, bool hidden, bool with_norm, float dropout, Slots slots, int blocks)
-        : hidden_(hidden), with_norm_(with_norm && hidden), dropout_(hidden ? dropout : 0), at_(slots), blocks_(blocks),
-          input_(blocks, in), input_gradient_(blocks, in), active_(blocks, out), output_gradient_(blocks, out), keep_(hidden ? blocks : 0, out),
-          transposed_(size_t(blocks) * LANES * padded_inputs(in)), panel_(size_t(out) * IN_TILE), norms_(out) {}
+        : hidden_(hidden),
+          with_norm_(with_norm && hidden),
+          dropout_(hidden ? dropout : 0),
+          at_(slots),
+          blocks_(blocks),
+          input_(blocks, in),
+          input_gradient_(blocks, in),
+          active_(blocks, out),
+          output_gradient_(blocks, out),
+          keep_(hidden ? blocks : 0, out),
+          transposed_(size_t(blocks) * LANES * padded_inputs(in)),
+          panel_(size_t(out) * IN_TILE),
+          norms_(out) {}
 
     Units& input() { return input_; }
     Units& input_gradient() { return input_gradient_; }
-    Units& active() { return active_; }                    // after the activation; of the output layer: the logits
-    Units& logit_gradient() { return output_gradient_; }   // for the output layer's loss
+    Units& active() { return active_; }                   // after the activation; of the output layer: the logits
+    Units& logit_gradient() { return output_gradient_; }  // for the output layer's loss
 
-    void product(const float* theta, int blocks) { fc_forward(theta + at_.weight, theta + at_.bias, input_, active_, blocks); }
+    void product(const float* theta, int blocks) {
+        fc_forward(theta + at_.weight, theta + at_.bias, input_, active_, blocks);
+    }
 
     template <class Act>
     void forward(float* theta, Mode mode, int blocks, Random& random, Units& next) {
         product(theta, blocks);
         for (int o = 0; o < active_.count(); o++) {
             for (int b = 0; b < blocks; b++) store(active_.unit(b, o), Act::value(load(active_.unit(b, o))));
-            if (with_norm_) norms_[o] = mode == Mode::train ? batch_norm(theta, at_, o, statistics(o), double(blocks_) * LANES) : running_norm(theta, at_, o);
+            if (with_norm_)
+                norms_[o] = mode == Mode::train ? batch_norm(theta, at_, o, statistics(o), double(blocks_) * LANES)
+                                                : running_norm(theta, at_, o);
             Norm n = norms_[o];
-            for (int b = 0; b < blocks; b++) store(next.unit(b, o), (load(active_.unit(b, o)) - n.mean) * n.scale + n.shift);
+            for (int b = 0; b < blocks; b++)
+                store(next.unit(b, o), (load(active_.unit(b, o)) - n.mean) * n.scale + n.shift);
         }
         if (mode == Mode::train && dropout_ > 0) drop(random, next);
     }
 
-    // `output_gradient` (of the dropped-out outputs; for the output layer the gradient of the loss) -> weights' gradient and input_gradient.
+    // `output_gradient` (of the dropped-out outputs; for the output layer the gradient of the loss) -> weights'
+    // gradient and input_gradient.
     template <class Act>
     void backward(const float* theta, float* gradient, Units& output_gradient) {
         for (int o = 0; o < active_.count(); o++) {
@@ -173,7 +200,7 @@ class FcLayer {
         fc_input_gradient(theta + at_.weight, output_gradient, input_gradient_, panel_, blocks_);
     }
 
-   private:
+private:
     // Two passes: B values per unit are few, and in L1.
     MeanVariance statistics(int o) {
         double n = double(blocks_) * LANES;
@@ -219,7 +246,8 @@ class FcLayer {
         NormGradient way(norm, sums, double(blocks_) * LANES, with_norm_);
         for (int b = 0; b < blocks_; b++) {
             Vec a = load(active_.unit(b, o));
-            store(output_gradient.unit(b, o), (load(output_gradient.unit(b, o)) * way.of_dz + way.of_zero(a)) * Act::slope(a));
+            store(output_gradient.unit(b, o),
+                  (load(output_gradient.unit(b, o)) * way.of_dz + way.of_zero(a)) * Act::slope(a));
         }
     }
 

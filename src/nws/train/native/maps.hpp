@@ -1,7 +1,7 @@
 // Where activations lie in memory.
 //
-// A batch is cut into blocks of LANES images. Within a block the image is the INNERMOST index, so one register holds one pixel of one
-// channel of LANES images:
+// A batch is cut into blocks of LANES images. Within a block the image is the INNERMOST index, so one register holds
+// one pixel of one channel of LANES images:
 //
 //   block 0                                                    block 1 ...
 //   +-- channel 0 ------------------------------+-- channel 1 --
@@ -12,9 +12,9 @@
 //            one row:  [pixel -p][pixel -p+1] ... [pixel W-1+p]
 //          one pixel:  [image 0, image 1, ..., image LANES-1]     <- one Vec
 //
-// Why: the nets have 3, 4, 8, 12 channels and maps of 32 to 4 pixels; no other index fills a register of 8 or 16. Here every
-// instruction does full work for any shape, a weight is a scalar broadcast to all lanes, neighbouring pixels are aligned loads, and
-// no im2col exists. The price: a batch must be a multiple of LANES.
+// Why: the nets have 3, 4, 8, 12 channels and maps of 32 to 4 pixels; no other index fills a register of 8 or 16. Here
+// every instruction does full work for any shape, a weight is a scalar broadcast to all lanes, neighbouring pixels are
+// aligned loads, and no im2col exists. The price: a batch must be a multiple of LANES.
 #pragma once
 
 #include <cstdlib>
@@ -28,7 +28,7 @@ namespace nws {
 
 // Floats on a 64-byte boundary, zero at first. Made once per net, never inside a step.
 class Buffer {
-   public:
+public:
     explicit Buffer(size_t size = 0) : size_(size) {
         size_t bytes = (size * sizeof(float) + 63) / 64 * 64 + 64;
         data_.reset(static_cast<float*>(std::aligned_alloc(64, bytes)));
@@ -41,7 +41,7 @@ class Buffer {
     float& operator[](size_t i) { return data_.get()[i]; }
     void clear() { std::memset(data_.get(), 0, size_ * sizeof(float)); }
 
-   private:
+private:
     struct Free {
         void operator()(float* p) const { std::free(p); }
     };
@@ -59,24 +59,27 @@ struct View {
 
 // The maps of a whole batch, [block][channel][row][column][lane], with a border of zeros.
 class Maps {
-   public:
+public:
     Maps() : Maps(0, 0, 0, 0) {}
     Maps(int blocks, int channels, int side, int border)
-        : side_(side + 2 * border), channels_(channels), border_(border), buffer_(size_t(blocks) * channels * side_ * side_ * LANES) {}
+        : side_(side + 2 * border),
+          channels_(channels),
+          border_(border),
+          buffer_(size_t(blocks) * channels * side_ * side_ * LANES) {}
 
     View block(int b) {
         long row = long(side_) * LANES, channel = side_ * row;
         return {buffer_.data() + b * channels_ * channel + border_ * (row + LANES), channel, row, LANES};
     }
 
-   private:
+private:
     int side_, channels_, border_;
     Buffer buffer_;
 };
 
 // The inputs of a fully connected layer, [block][unit][lane].
 class Units {
-   public:
+public:
     Units() : Units(0, 0) {}
     Units(int blocks, int units) : units_(units), buffer_(size_t(blocks) * units * LANES) {}
 
@@ -84,13 +87,13 @@ class Units {
     float* unit(int b, int u) { return block(b) + u * LANES; }
     int count() const { return units_; }
 
-    // The same memory as maps: units run row, column, channel (fastest), theta's order (see layout.py). Writing the last pooled maps
-    // through this view is the flattening.
+    // The same memory as maps: units run row, column, channel (fastest), theta's order (see layout.py). Writing the
+    // last pooled maps through this view is the flattening.
     View as_maps(int b, int channels, int side) {
         return {block(b), LANES, long(side) * channels * LANES, long(channels) * LANES};
     }
 
-   private:
+private:
     int units_;
     Buffer buffer_;
 };

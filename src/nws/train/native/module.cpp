@@ -1,4 +1,5 @@
-// The Python module nws.train._native: numpy arrays in, numbers out. It checks every index; the engine behind it checks nothing.
+// The Python module nws.train._native: numpy arrays in, numbers out. It checks every index; the engine behind it checks
+// nothing.
 #include <Python.h>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -21,7 +22,8 @@ Floats new_array(std::vector<size_t> shape) {
     size_t size = 1;
     for (size_t n : shape) size *= n;
     float* data = new float[size];
-    return Floats(data, shape.size(), shape.data(), nb::capsule(data, [](void* p) noexcept { delete[] static_cast<float*>(p); }));
+    return Floats(data, shape.size(), shape.data(),
+                  nb::capsule(data, [](void* p) noexcept { delete[] static_cast<float*>(p); }));
 }
 
 void check_indices(const int64_t* index, size_t n, long count) {
@@ -49,19 +51,25 @@ struct Engine {
     int outputs;
     Net net;
 
-    Engine(int filter, int batch, std::vector<int> conv_widths, std::vector<bool> pools, std::vector<int> fc_widths, bool batch_norm, bool augmentation,
-           float dropout, int activation, int optimizer, std::vector<std::pair<float, float>> ranges, In<float, 1> theta, uint64_t seed, bool direct)
+    Engine(int filter, int batch, std::vector<int> conv_widths, std::vector<bool> pools, std::vector<int> fc_widths,
+           bool batch_norm, bool augmentation, float dropout, int activation, int optimizer,
+           std::vector<std::pair<float, float>> ranges, In<float, 1> theta, uint64_t seed, bool direct)
         : outputs(fc_widths.back()),
-          net(architecture(filter, batch, conv_widths, pools, fc_widths, batch_norm, augmentation, dropout, activation, optimizer, ranges, direct),
+          net(architecture(filter, batch, conv_widths, pools, fc_widths, batch_norm, augmentation, dropout, activation,
+                           optimizer, ranges, direct),
               std::vector<float>(theta.data(), theta.data() + theta.size()), seed) {}
 
-    static Architecture architecture(int filter, int batch, std::vector<int> conv_widths, std::vector<bool> pools, std::vector<int> fc_widths,
-                                     bool batch_norm, bool augmentation, float dropout, int activation, int optimizer,
-                                     const std::vector<std::pair<float, float>>& ranges, bool direct) {
+    static Architecture architecture(int filter, int batch, std::vector<int> conv_widths, std::vector<bool> pools,
+                                     std::vector<int> fc_widths, bool batch_norm, bool augmentation, float dropout,
+                                     int activation, int optimizer, const std::vector<std::pair<float, float>>& ranges,
+                                     bool direct) {
         if (ranges.size() != CHANGES) throw nb::value_error("eleven ranges are needed");
         Ranges r;
         for (int k = 0; k < CHANGES; k++) r.low[k] = ranges[k].first, r.high[k] = ranges[k].second;
-        return {filter, batch, conv_widths, pools, fc_widths, batch_norm, augmentation, dropout, Activation(activation), Rule(optimizer), r, direct};
+        return {filter,          batch,     conv_widths,
+                pools,           fc_widths, batch_norm,
+                augmentation,    dropout,   Activation(activation),
+                Rule(optimizer), r,         direct};
     }
 
     float train(const ImageSet& images, In<int64_t, 2> batches, float learning_rate) {
@@ -94,7 +102,8 @@ struct Engine {
     }
 
     std::pair<float, Floats> gradient(In<float, 4> x, In<int, 1> labels) {
-        if (x.size() != size_t(net.batch()) * PICTURE_BYTES || int(labels.size()) != net.batch()) throw nb::value_error("not one batch");
+        if (x.size() != size_t(net.batch()) * PICTURE_BYTES || int(labels.size()) != net.batch())
+            throw nb::value_error("not one batch");
         check_labels(labels.data(), labels.size(), outputs);
         float loss = net.loss_and_gradient(x.data(), labels.data());
         Floats copy = new_array({net.size()});
@@ -109,8 +118,10 @@ struct Engine {
         bool given = !changes.is_none();
         auto c = given ? nb::cast<In<float, 2>>(changes) : In<float, 2>();
         auto z = given ? nb::cast<In<float, 4>>(noise) : In<float, 4>();
-        if (given && (c.size() != LANES * CHANGES || z.size() != size_t(LANES) * PICTURE_BYTES)) throw nb::value_error("not one block");
-        net.augmented(images.pictures, index.data(), given ? reinterpret_cast<const Changes*>(c.data()) : nullptr, given ? z.data() : nullptr, result.data());
+        if (given && (c.size() != LANES * CHANGES || z.size() != size_t(LANES) * PICTURE_BYTES))
+            throw nb::value_error("not one block");
+        net.augmented(images.pictures, index.data(), given ? reinterpret_cast<const Changes*>(c.data()) : nullptr,
+                      given ? z.data() : nullptr, result.data());
         return result;
     }
 };
@@ -121,15 +132,16 @@ NB_MODULE(_native, m) {
     m.attr("LANES") = LANES;
     nb::class_<ImageSet>(m, "ImageSet").def(nb::init<PictureArray, In<int, 1>>(), nb::arg("pixels"), nb::arg("labels"));
     nb::class_<Engine>(m, "Engine")
-        .def(nb::init<int, int, std::vector<int>, std::vector<bool>, std::vector<int>, bool, bool, float, int, int, std::vector<std::pair<float, float>>,
-                      In<float, 1>, uint64_t, bool>(),
-             nb::arg("filter"), nb::arg("batch"), nb::arg("conv_widths"), nb::arg("pools"), nb::arg("fc_widths"), nb::arg("batch_norm"),
-             nb::arg("augmentation"), nb::arg("dropout"), nb::arg("activation"), nb::arg("optimizer"), nb::arg("ranges"), nb::arg("theta"), nb::arg("seed"),
-             nb::arg("direct"))
+        .def(nb::init<int, int, std::vector<int>, std::vector<bool>, std::vector<int>, bool, bool, float, int, int,
+                      std::vector<std::pair<float, float>>, In<float, 1>, uint64_t, bool>(),
+             nb::arg("filter"), nb::arg("batch"), nb::arg("conv_widths"), nb::arg("pools"), nb::arg("fc_widths"),
+             nb::arg("batch_norm"), nb::arg("augmentation"), nb::arg("dropout"), nb::arg("activation"),
+             nb::arg("optimizer"), nb::arg("ranges"), nb::arg("theta"), nb::arg("seed"), nb::arg("direct"))
         .def("train", &Engine::train, "One step per row of batches (steps, B) int64; returns the mean loss.")
         .def("correct", &Engine::correct, "How many of the images `index` are classified correctly.")
         .def("theta", &Engine::theta, "A copy of the weights.")
         .def("gradient", &Engine::gradient, "For tests: (loss, gradient) of x (B, 3, 32, 32) and labels (B,) int32.")
-        .def("augmented", &Engine::augmented, nb::arg("images"), nb::arg("index"), nb::arg("changes") = nb::none(), nb::arg("noise") = nb::none(),
+        .def("augmented", &Engine::augmented, nb::arg("images"), nb::arg("index"), nb::arg("changes") = nb::none(),
+             nb::arg("noise") = nb::none(),
              "For tests: one block of changed images, by given changes and noise or by drawn ones.");
 }

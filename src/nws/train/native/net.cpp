@@ -1,6 +1,5 @@
 #include "net.hpp"
 
-
 namespace nws {
 
 namespace {
@@ -27,7 +26,8 @@ Net::Net(Architecture architecture, const std::vector<float>& theta, uint64_t se
       optimizer_(architecture_.optimizer, theta.size()),
       random_(seed, blocks_),
       labels_(size_t(blocks_) * LANES) {
-    if (architecture_.batch % LANES || blocks_ < 1) throw std::invalid_argument("the batch must be a multiple of the lanes");
+    if (architecture_.batch % LANES || blocks_ < 1)
+        throw std::invalid_argument("the batch must be a multiple of the lanes");
     std::copy(theta.begin(), theta.end(), theta_.data());
     lay_out(architecture_);
     if (size_t(trailing_) != theta.size()) throw std::invalid_argument("theta does not fit the architecture");
@@ -38,14 +38,16 @@ void Net::lay_out(const Architecture& a) {
     for (size_t i = 0; i < a.conv_widths.size(); i++) {
         ConvolutionShape shape{channels, a.conv_widths[i], side, a.filter};
         Slots slots = take_slots(trailing_, long(shape.in) * shape.out * a.filter * a.filter, shape.out, a.batch_norm);
-        convs_.push_back(std::make_unique<ConvLayer>(shape, a.pools[i], a.batch_norm, i == 0, slots, blocks_, a.direct));
+        convs_.push_back(
+            std::make_unique<ConvLayer>(shape, a.pools[i], a.batch_norm, i == 0, slots, blocks_, a.direct));
         channels = shape.out, side = convs_.back()->out_side();
     }
     int units = channels * side * side;
     for (size_t i = 0; i < a.fc_widths.size(); i++) {
         bool hidden = i + 1 < a.fc_widths.size();
         Slots slots = take_slots(trailing_, long(units) * a.fc_widths[i], a.fc_widths[i], a.batch_norm && hidden);
-        fcs_.push_back(std::make_unique<FcLayer>(units, a.fc_widths[i], hidden, a.batch_norm, a.dropout, slots, blocks_));
+        fcs_.push_back(
+            std::make_unique<FcLayer>(units, a.fc_widths[i], hidden, a.batch_norm, a.dropout, slots, blocks_));
         units = a.fc_widths[i];
     }
     for (size_t i = 0; i < convs_.size(); i++) {
@@ -92,7 +94,8 @@ void Net::forward(Mode mode, int blocks) {
     with_activation(architecture_.activation, [&](auto act) {
         using Act = decltype(act);
         for (auto& layer : convs_) layer->template forward<Act>(theta_.data(), mode, blocks);
-        for (size_t i = 0; i + 1 < fcs_.size(); i++) fcs_[i]->template forward<Act>(theta_.data(), mode, blocks, random_, fcs_[i + 1]->input());
+        for (size_t i = 0; i + 1 < fcs_.size(); i++)
+            fcs_[i]->template forward<Act>(theta_.data(), mode, blocks, random_, fcs_[i + 1]->input());
     });
     fcs_.back()->product(theta_.data(), blocks);
 }
@@ -102,12 +105,14 @@ float Net::forward_and_back(const int* labels) {
     forward(Mode::train, blocks_);
     double loss = 0;
     for (int b = 0; b < blocks_; b++)
-        loss += cross_entropy(fcs_.back()->active(), labels + b * LANES, b, 1.0f / batch(), fcs_.back()->logit_gradient());
+        loss +=
+            cross_entropy(fcs_.back()->active(), labels + b * LANES, b, 1.0f / batch(), fcs_.back()->logit_gradient());
     with_activation(architecture_.activation, [&](auto act) {
         using Act = decltype(act);
         for (size_t i = fcs_.size(); i-- > 0;)
-            fcs_[i]->template backward<Act>(theta_.data(), gradient_.data(),
-                                            i + 1 < fcs_.size() ? fcs_[i + 1]->input_gradient() : fcs_[i]->logit_gradient());
+            fcs_[i]->template backward<Act>(
+                theta_.data(), gradient_.data(),
+                i + 1 < fcs_.size() ? fcs_[i + 1]->input_gradient() : fcs_[i]->logit_gradient());
         for (size_t i = convs_.size(); i-- > 0;) convs_[i]->template backward<Act>(gradient_.data());
     });
     return float(loss / batch());
@@ -121,7 +126,8 @@ long Net::correct(const Pictures& pictures, const int64_t* index, long n) {
     long hits = 0;
     for (long first = 0; first < n; first += together) {
         int real = int(std::min<long>(together, n - first));
-        for (int i = 0; i < together; i++) chunk[i] = index[first + std::min(i, real - 1)];  // the last chunk is filled up, not counted
+        for (int i = 0; i < together; i++)
+            chunk[i] = index[first + std::min(i, real - 1)];  // the last chunk is filled up, not counted
         for (int b = 0; b < together / LANES; b++) load_clean(pictures, chunk.data() + b * LANES, convs_[0]->input(b));
         forward(Mode::evaluate, together / LANES);
         for (int i = 0; i < real; i++)
@@ -138,7 +144,8 @@ float Net::loss_and_gradient(const float* x, const int* labels) {
     return forward_and_back(labels);
 }
 
-void Net::augmented(const Pictures& pictures, const int64_t* index, const Changes* changes, const float* noise, float* result) {
+void Net::augmented(const Pictures& pictures, const int64_t* index, const Changes* changes, const float* noise,
+                    float* result) {
     View x = convs_[0]->input(0);
     Changes of_lanes[LANES];
     Stream stream = random_.open(0);
@@ -148,11 +155,12 @@ void Net::augmented(const Pictures& pictures, const int64_t* index, const Change
         draw_changes(architecture_.ranges, stream, of_lanes);
     framed_.load(pictures, index);
     if (noise)
-        augment(framed_, LaneChanges(of_lanes), x, [&](int h, int w, Vec (&normal)[2][CHANNELS]) {
+        augment(framed_, LaneChanges(of_lanes), x, [&](int h, int w, Vec(&normal)[2][CHANNELS]) {
             for (int i = 0; i < 2; i++)
                 for (int k = 0; k < CHANNELS; k++) {
                     alignas(64) float lanes[LANES];
-                    for (int lane = 0; lane < LANES; lane++) lanes[lane] = noise[((lane * CHANNELS + k) * SIDE + h) * SIDE + w + i];
+                    for (int lane = 0; lane < LANES; lane++)
+                        lanes[lane] = noise[((lane * CHANNELS + k) * SIDE + h) * SIDE + w + i];
                     normal[i][k] = nws::load(lanes);
                 }
         });

@@ -1,4 +1,5 @@
-// One net in training: its layers, its optimizer and its random numbers. One thread; nothing is allocated inside a step.
+// One net in training: its layers, its optimizer and its random numbers. One thread; nothing is allocated inside a
+// step.
 #pragma once
 
 #include <stdexcept>
@@ -27,8 +28,9 @@ struct Architecture {
 };
 
 class Net {
-   public:
-    // theta: initial weights in the layout's order. Throws std::invalid_argument when they are not as many as the architecture has.
+public:
+    // theta: initial weights in the layout's order. Throws std::invalid_argument when they are not as many as the
+    // architecture has.
     Net(Architecture architecture, const std::vector<float>& theta, uint64_t seed);
 
     int batch() const { return blocks_ * LANES; }
@@ -45,11 +47,12 @@ class Net {
     // For tests: loss and gradient (no step) for x (batch, 3, 32, 32).
     float loss_and_gradient(const float* x, const int* labels);
 
-    // For tests: what augmentation makes of pictures index[0 .. LANES), (LANES, 3, 32, 32); with `changes` and standard normal `noise`
-    // (LANES, 3, 32, 32) given, else drawn.
-    void augmented(const Pictures& pictures, const int64_t* index, const Changes* changes, const float* noise, float* result);
+    // For tests: what augmentation makes of pictures index[0 .. LANES), (LANES, 3, 32, 32); with `changes` and standard
+    // normal `noise` (LANES, 3, 32, 32) given, else drawn.
+    void augmented(const Pictures& pictures, const int64_t* index, const Changes* changes, const float* noise,
+                   float* result);
 
-   private:
+private:
     void lay_out(const Architecture& a);
     void load(const Pictures& pictures, const int64_t* index);
     void forward(Mode mode, int blocks);

@@ -1,8 +1,9 @@
 // Between two convolutions: batch norm, activation and 2x2 max-pool of one block, and the way back.
 //
-// Pooling comes FIRST, on the raw values: norm is affine and the activations are monotone, so the maximum of the four outputs belongs to
-// the maximum (or, under a negative scale, the minimum) of the four inputs, exactly. Norm and activation then touch a quarter of the
-// pixels. The chosen pixel is found again by comparison on the way back, which is cheaper than storing indices.
+// Pooling comes FIRST, on the raw values: norm is affine and the activations are monotone, so the maximum of the four
+// outputs belongs to the maximum (or, under a negative scale, the minimum) of the four inputs, exactly. Norm and
+// activation then touch a quarter of the pixels. The chosen pixel is found again by comparison on the way back, which
+// is cheaper than storing indices.
 #pragma once
 
 #include "activation.hpp"
@@ -10,8 +11,8 @@
 
 namespace nws {
 
-// y = (x - mean) * scale + shift, with scale = gamma / deviation. Subtracting first keeps the digits of a small spread about a large
-// mean. Without batch norm: (0, 1, 0, 1).
+// y = (x - mean) * scale + shift, with scale = gamma / deviation. Subtracting first keeps the digits of a small spread
+// about a large mean. Without batch norm: (0, 1, 0, 1).
 struct Norm {
     float mean = 0, scale = 1, shift = 0, inverse_deviation = 1;
 };
@@ -68,7 +69,8 @@ struct NormGradient {
     float mean, of_dz, of_x, constant;
 
     // n values per channel; without batch norm the gradient passes unchanged
-    NormGradient(Norm norm, GradientSums sums, double n, bool batch_norm) : mean(norm.mean), of_dz(norm.scale), of_x(0), constant(0) {
+    NormGradient(Norm norm, GradientSums sums, double n, bool batch_norm)
+        : mean(norm.mean), of_dz(norm.scale), of_x(0), constant(0) {
         if (!batch_norm) return;
         of_x = float(-norm.scale * double(norm.inverse_deviation) * norm.inverse_deviation * sums.dz_x / n);
         constant = float(-norm.scale * sums.dz / n);
@@ -76,8 +78,9 @@ struct NormGradient {
     NWS_INLINE Vec of_zero(Vec x) const { return (x - mean) * of_x + constant; }
 };
 
-// dx for one channel; returns the sum of dx, the gradient of the bias. Behind batch norm that sum is 0 but for rounding. We keep the
-// rounding: Adam and RMSProp make steps of it, in every framework, and a bias thus tells which optimizer was at work.
+// dx for one channel; returns the sum of dx, the gradient of the bias. Behind batch norm that sum is 0 but for
+// rounding. We keep the rounding: Adam and RMSProp make steps of it, in every framework, and a bias thus tells which
+// optimizer was at work.
 inline float norm_backward(NormGradient n, int c, int side, View x, View dz, View dx) {
     Vec total{};
     for (int h = 0; h < side; h++)

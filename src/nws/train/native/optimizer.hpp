@@ -1,5 +1,5 @@
-// The three optimizers with TensorFlow 1's semantics, as in torch_engine.py. They run over the whole of theta: the moving statistics
-// in it have gradient 0, which none of the three answers with a step.
+// The three optimizers with TensorFlow 1's semantics, as in torch_engine.py. They run over the whole of theta: the
+// moving statistics in it have gradient 0, which none of the three answers with a step.
 #pragma once
 
 #include <cmath>
@@ -11,10 +11,11 @@ namespace nws {
 enum class Rule { adam, rmsprop, momentum };
 
 class Optimizer {
-   public:
+public:
     Optimizer(Rule rule, size_t size) : rule_(rule), first_(size), second_(size) {
         if (rule == Rule::rmsprop)
-            for (size_t i = 0; i < size; i++) second_[i] = 1;  // the accumulator starts at 1, which makes the first steps small
+            for (size_t i = 0; i < size; i++)
+                second_[i] = 1;  // the accumulator starts at 1, which makes the first steps small
     }
 
     void update(float* theta, const float* gradient, float learning_rate) {
@@ -26,7 +27,7 @@ class Optimizer {
         }
     }
 
-   private:
+private:
     // Epsilon is added before the bias correction of v.
     void adam(float* theta, const float* g, float learning_rate) {
         float *m = first_.data(), *v = second_.data();

@@ -1,15 +1,17 @@
 // Convolution with fewer multiplications: one-dimensional Winograd (Toom-Cook) along a row, plain along the columns.
 //
-// Four neighbouring outputs of a K-tap row filter cost 4 K multiplications by the definition. As a product of polynomials they need
-// only A = K + 3: evaluate input and filter at A points, multiply, interpolate. With x the K + 3 inputs and w the filter,
+// Four neighbouring outputs of a K-tap row filter cost 4 K multiplications by the definition. As a product of
+// polynomials they need only A = K + 3: evaluate input and filter at A points, multiply, interpolate. With x the K + 3
+// inputs and w the filter,
 //
 //     y = AT ((G w) * (BT x))        forward; the input gradient is the same with other weights
 //     dw = GT ((A dy) * (BT x))      weight gradient
 //
-// 4 -> 2, 2.5, 2.8 times fewer multiplications for K = 3, 5, 7. What makes it pay: with LANES images innermost, BT x and AT m are
-// plain vector additions of neighbours, no shuffles, and each is shared by all channels. Measured in the experiment before this code (one
-// Zen 4 core): 2.0 to 2.3 times the speed of direct convolution, which ran at 95% of the multiply-add peak.
-// In two dimensions the transforms outgrow the gain at 3 to 48 channels, and the rounding error squares.
+// 2, 2.5, 2.8 times fewer multiplications for K = 3, 5, 7. What makes it pay: with LANES images innermost, BT x and AT
+// m are plain vector additions of neighbours, no shuffles, and each is shared by all channels. Measured, whole training
+// steps against direct.hpp on one Zen 4 core, batch 64: 1.2 times faster (smallest net, K = 3), 2.0 (fixed, 5), 2.2
+// (largest, 7). In two dimensions the transforms would outgrow the gain at 3 to 48 channels, and the rounding error
+// would square.
 //
 // Memory, per block and column of tiles (4 pixels wide, all rows):
 //     strip    [A][channel][row, with border][lane]     BT x        (stays in L2: 50 to 340 KB)
@@ -28,8 +30,9 @@ struct ToomCook {
     static constexpr int M = 4, A = M + K - 1;
     double g[A][K]{}, bt[A][A]{}, at[M][A]{};
 
-    // Points decide the rounding error: searched over small fractions, layer error for K = 3, 5, 7: 2.2e-7, 5.8e-7, 1.6e-6 (by the
-    // definition: 1.2e-7, 2.3e-7, 3.1e-7). The textbook's 1, 2, 1/2, 4 gives 5e-6 for K = 7.
+    // The points decide the rounding error; these are the best of a search over small fractions. Relative error of a
+    // layer for K = 3: 2.2e-7, 5: 5.8e-7, 7: 1.6e-6; by the definition: 1.2e-7, 2.3e-7, 3.1e-7; with the textbook's 1,
+    // 2, 1/2, 4 for K = 7: 5.1e-6.
     static constexpr std::array<double, (A - 2) / 2> halves() {
         if constexpr (K == 3) return {0.5, 2.0};
         if constexpr (K == 5) return {1.0, 2.0, 0.5};
@@ -48,7 +51,8 @@ struct ToomCook {
             for (int other = 0; other < A - 1; other++) {
                 if (other == f) continue;
                 degree++;
-                for (int i = degree; i >= 0; i--) bt[f][i] = (i ? bt[f][i - 1] : 0) - point[other] * (i < degree ? bt[f][i] : 0);
+                for (int i = degree; i >= 0; i--)
+                    bt[f][i] = (i ? bt[f][i - 1] : 0) - point[other] * (i < degree ? bt[f][i] : 0);
                 if (!infinity) scale *= point[f] - point[other];
             }
             for (int k = 0; k < K; k++) g[f][k] = infinity ? k == K - 1 : power(point[f], k) / scale;
@@ -61,7 +65,7 @@ struct ToomCook {
 
 template <int K>
 class WinogradConvolution : public Convolution {
-   public:
+public:
     explicit WinogradConvolution(ConvolutionShape shape)
         : shape_(shape),
           forward_(size_t(shape.groups()) * GROUP * A * shape.in * K),
@@ -90,7 +94,8 @@ class WinogradConvolution : public Convolution {
     void clear_weight_gradient() override { sums_.clear(); }
 
     void add_weight_gradient(View x, View dy) override {
-        long strip = long(A) * shape_.in * (shape_.side + K - 1) * LANES, gradient_strip = long(A) * shape_.groups() * GROUP * shape_.side * LANES;
+        long strip = long(A) * shape_.in * (shape_.side + K - 1) * LANES,
+             gradient_strip = long(A) * shape_.groups() * GROUP * shape_.side * LANES;
         for (int first = 0; first < shape_.side / M; first += strips_together()) {
             for (int t = 0; t < strips_together(); t++) {
                 transform_input(shape_, x, first + t, strips_.data() + t * strip);
@@ -101,8 +106,11 @@ class WinogradConvolution : public Convolution {
                 for (int group = 0; group < shape_.groups(); group++)
                     for (int c = 0; c < shape_.in; c++, sums += K * GROUP * LANES)
                         for (int t = 0; t < strips_together(); t++)
-                            add_products<0>(gradient_strips_.data() + t * gradient_strip + (long(f) * shape_.groups() + group) * GROUP * shape_.side * LANES,
-                                            strips_.data() + t * strip + (long(f) * shape_.in + c) * (shape_.side + K - 1) * LANES, sums);
+                            add_products<0>(
+                                gradient_strips_.data() + t * gradient_strip +
+                                    (long(f) * shape_.groups() + group) * GROUP * shape_.side * LANES,
+                                strips_.data() + t * strip + (long(f) * shape_.in + c) * (shape_.side + K - 1) * LANES,
+                                sums);
         }
     }
 
@@ -126,13 +134,14 @@ class WinogradConvolution : public Convolution {
                     }
     }
 
-   private:
+private:
     static constexpr ToomCook<K> T{};
     static constexpr int M = T.M, A = T.A;
-    static constexpr int ROWS = REGISTERS == 32 ? 4 : 2;                                  // of sums in registers, x GROUP channels
-    static constexpr int TAPS = REGISTERS == 32 ? (K <= 5 ? K : 4) : 2;                   // of a window's column, x GROUP channels
+    static constexpr int ROWS = REGISTERS == 32 ? 4 : 2;                 // of sums in registers, x GROUP channels
+    static constexpr int TAPS = REGISTERS == 32 ? (K <= 5 ? K : 4) : 2;  // of a window's column, x GROUP channels
 
-    // Tiles side by side whose products are summed before a sum goes back to memory: the sums are many (A x weights x lanes).
+    // Tiles side by side whose products are summed before a sum goes back to memory: the sums are many (A x weights x
+    // lanes).
     int strips_together() const { return std::max(1, std::min(shape_.side / M, 64 / shape_.side)); }
 
     static void transform_weights(Filters filters, float* packed) {
@@ -153,7 +162,8 @@ class WinogradConvolution : public Convolution {
                     }
     }
 
-    // strip = BT x. Points come in pairs +p, -p whose rows differ in the sign of the odd terms: the even and odd sums are shared.
+    // strip = BT x. Points come in pairs +p, -p whose rows differ in the sign of the odd terms: the even and odd sums
+    // are shared.
     static void transform_input(ConvolutionShape s, View x, int t, float* strip) {
         long rows = s.side + K - 1, point = s.in * rows * LANES;
         for (int c = 0; c < s.in; c++)
@@ -182,7 +192,8 @@ class WinogradConvolution : public Convolution {
             }
     }
 
-    void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y, Moments* moments, long& tiles) {
+    void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y, Moments* moments,
+                   long& tiles) {
         for (int t = 0; t < s.side / M; t++) {
             transform_input(s, x, t, strips_.data());
             for (int h = 0; h < s.side; h += ROWS, tiles++) {
@@ -206,7 +217,8 @@ class WinogradConvolution : public Convolution {
     }
 
     // One point: products[GROUP][ROWS] = sum over input channels and the window's rows.
-    static NWS_INLINE void multiply(ConvolutionShape s, const float* strip, const float* weights, float (&products)[GROUP][ROWS][LANES]) {
+    static NWS_INLINE void multiply(ConvolutionShape s, const float* strip, const float* weights,
+                                    float (&products)[GROUP][ROWS][LANES]) {
         Vec sums[GROUP][ROWS];
 #pragma GCC unroll 8
         for (int i = 0; i < GROUP; i++)
@@ -231,7 +243,8 @@ class WinogradConvolution : public Convolution {
     }
 
     // tile[row * M + column] = AT products + bias, for channel i of the group.
-    static NWS_INLINE void interpolate(const float (&products)[A][GROUP][ROWS][LANES], int i, float bias, Vec (&tile)[ROWS * M]) {
+    static NWS_INLINE void interpolate(const float (&products)[A][GROUP][ROWS][LANES], int i, float bias,
+                                       Vec (&tile)[ROWS * M]) {
 #pragma GCC unroll 8
         for (int j = 0; j < ROWS; j++) {
             Vec even[A / 2], odd[A / 2];
@@ -258,7 +271,8 @@ class WinogradConvolution : public Convolution {
         long channels = long(shape_.groups()) * GROUP, point = channels * shape_.side * LANES;
         for (int o = 0; o < channels; o++)
             for (int h = 0; h < shape_.side; h++, strip += LANES) {
-                const float* pixel = dy.at(std::min(o, shape_.out - 1), h, t * M);  // nobody reads the sums of a padded channel
+                const float* pixel =
+                    dy.at(std::min(o, shape_.out - 1), h, t * M);  // nobody reads the sums of a padded channel
                 Vec v[M];
 #pragma GCC unroll 8
                 for (int i = 0; i < M; i++) v[i] = load(pixel + i * LANES);
@@ -266,7 +280,8 @@ class WinogradConvolution : public Convolution {
                 store(strip + (A - 1) * point, v[M - 1]);
 #pragma GCC unroll 16
                 for (int f = 1; f < A - 1; f += 2) {
-                    Vec even = v[0] + float(T.at[2][f]) * v[2], odd = float(T.at[1][f]) * v[1] + float(T.at[3][f]) * v[3];
+                    Vec even = v[0] + float(T.at[2][f]) * v[2],
+                        odd = float(T.at[1][f]) * v[1] + float(T.at[3][f]) * v[3];
                     store(strip + f * point, even + odd);
                     store(strip + (f + 1) * point, even - odd);
                 }
