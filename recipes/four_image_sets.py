@@ -1,7 +1,7 @@
 """What can be read from the weights of nets trained on real images? The six properties of the paper's Fig. 2.
 
-    nws sample zoo/fixed4 --space fixed --images mnist,fashion,kmnist,cifar10 --nets 304 --seed 1 \
-        --limit 1600 --limit-test 500 --epochs 24 --data FOLDER
+    nws sample zoo/fixed4 --space fixed --images mnist,fashion,kmnist,cifar10 --nets 320 --seed 1 \
+        --limit 3000 --limit-test 500 --epochs 24 --data FOLDER
     python recipes/four_image_sets.py zoo/fixed4 results/fixed4 [--dmc]
 
 Expected values and minutes: docs/log.md, 2026-11-20.
@@ -17,7 +17,7 @@ SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 ROUNDS = 10
 SNAPSHOTS = tuple(range(17, 21))  # the last four, as the paper does for whole nets
 DMC = ("optimizer", "initialization")  # local: slices of 1,000 weights, a quarter of the cost of the paper's 5,000
-DMC_ROUNDS, DMC_SLICE, DMC_EPOCHS = 2, 1000, 40
+DMC_ROUNDS, DMC_SLICE, DMC_STEPS = 2, 1000, 500
 
 
 def main(path: str, out: str, *options: str) -> None:
@@ -27,7 +27,7 @@ def main(path: str, out: str, *options: str) -> None:
         if "--dmc" in options:
             tasks = [Task(name, SNAPSHOTS, slice_length=DMC_SLICE) for name in DMC]
             local = ("svm-linear-16", "svm-rbf-16", "dmc")
-            settings = {"dmc": {"epochs": DMC_EPOCHS}}
+            settings = {"dmc": {"max_steps": DMC_STEPS}}
             rows += results.classify(zoo, tasks, local, rounds=DMC_ROUNDS, out=out, settings=settings, tell=tell)
     figures.save(figures.meta_classification(rows[: len(PROPERTIES) * len(SVMS)]), Path(out) / "figure2")
     terminal.out.print(terminal.results(rows))

@@ -80,7 +80,7 @@ def test_the_demo_tells_the_whole_story_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "ROUNDS", 1)
     monkeypatch.setattr(demo, "DMC_ROUNDS", 1)
     monkeypatch.setattr(demo, "DMC_SLICE", 100)
-    monkeypatch.setattr(demo, "DMC_EPOCHS", 1)
+    monkeypatch.setattr(demo, "DMC_STEPS", 2)
     rows = demo.run(tmp_path / "out", nets=24, workers=1)
     assert [(r.property, r.meta) for r in rows] == [(p, m) for p in demo.PROPERTIES for m in demo.METAS]
     assert (tmp_path / "out/demo.png").stat().st_size > 10_000

@@ -263,17 +263,17 @@ def test_a_huge_learning_rate_is_not_fatal(toy):
     assert net.status == "diverged"
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_net_does_not_depend_on_its_company(toy, seed):
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_a_net_does_not_depend_on_its_company(toy, engine, seed=1):
     jobs = [Job(i, h) for i, h in enumerate(SMALL.sample(4, seed))]
     schedule = Schedule(seed, snapshots=3, epochs=2)
-    alone = {n.number: n for n in train(jobs, {"toy": toy}, schedule)}
-    together = {n.number: n for n in train(jobs[::-1], {"toy": toy}, schedule, workers=2)}
+    alone = {n.number: n for n in train(jobs, {"toy": toy}, schedule, engine=engine)}
+    together = {n.number: n for n in train(jobs[::-1], {"toy": toy}, schedule, engine=engine, workers=2)}
     assert sorted(alone) == sorted(together) == [0, 1, 2, 3]
     for number, net in alone.items():
         np.testing.assert_array_equal(net.theta, together[number].theta)
         np.testing.assert_array_equal(net.history, together[number].history)
-    again = next(iter(train(jobs[2:3], {"toy": toy}, schedule)))
+    again = next(iter(train(jobs[2:3], {"toy": toy}, schedule, engine=engine)))
     np.testing.assert_array_equal(again.theta, alone[2].theta)
 
 

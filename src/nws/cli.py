@@ -168,9 +168,9 @@ def classify(
         Literal["rounds", "stored"], Parameter(help="rounds: each round draws its own test nets; stored: the zoo's split in all.")
     ] = "rounds",
     converged: Annotated[bool, Parameter(negative="", help="Only nets above the paper's accuracy thresholds.")] = False,
-    epochs: Annotated[
-        int | None, Parameter(help="Passes of the DMC over the training nets; the paper: 500 local, 100 global.")
-    ] = None,
+    steps: Annotated[
+        int, Parameter(help="Training steps of the DMC at most: minutes a round on a CPU. The paper's local DMC takes 125,000.")
+    ] = 200,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -179,12 +179,12 @@ def classify(
     from nws import results, terminal
     from nws.zoo import Zoo
 
-    _positive(rounds=rounds, epochs=epochs)
+    _positive(rounds=rounds, steps=steps)
     names = _names(meta, "meta-classifier", meta_classifiers.METAS)
     options = {"snapshots": _numbers(snapshots), "slice_length": _slice(slice_length), "part": part, "converged": converged}
     opened = Zoo(zoo)
     tasks = _tasks(opened, properties, options | {"split": split})
-    settings = {"dmc": {"epochs": epochs}} if epochs else {}
+    settings = {"dmc": {"max_steps": steps}}
     with terminal.spinner(quiet=as_json) as tell:
         rows = results.classify(opened, tasks, names, rounds=rounds, seed=seed, out=out, settings=settings, tell=tell)
     if out:

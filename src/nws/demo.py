@@ -15,7 +15,7 @@ SCHEDULE = Schedule(seed=0, snapshots=20, epochs=19)  # 19 epochs give 20 record
 PROPERTIES = ("optimizer", "activation", "initialization", "augmentation")
 METAS = ("svm-linear-16", "svm-rbf-16", "dmc")
 ROUNDS, DMC_ROUNDS = 10, 2
-DMC_SLICE, DMC_EPOCHS = 500, 25  # a tenth of the cost of the paper's slices
+DMC_SLICE, DMC_STEPS = 500, 64  # seconds instead of hours
 
 
 def run(out: str | Path, nets: int = 64, workers: int | None = None) -> list[Result]:
@@ -43,6 +43,6 @@ def classify(zoo: Zoo, out: Path) -> list[Result]:
             svms = [Task(name, snapshots=tuple(range(17, 21)))]
             rows += results.classify(zoo, svms, [m for m in METAS if m != "dmc"], rounds=ROUNDS, out=out, tell=tell)
             dmc = [Task(name, snapshots=tuple(range(17, 21)), slice_length=DMC_SLICE)]
-            settings = {"dmc": {"epochs": DMC_EPOCHS}}
+            settings = {"dmc": {"max_steps": DMC_STEPS}}
             rows += results.classify(zoo, dmc, ["dmc"], rounds=DMC_ROUNDS, out=out, settings=settings, tell=tell)
     return rows

@@ -163,24 +163,27 @@ def _answer(question: _Question, inputs: Inputs, rounds: int, tell: Tell, keep: 
     started = time.perf_counter()
     tally = _Tally(question)
     for r in range(rounds):
-        tell(f"{question.task.property}, {question.name}: round {r + 1} of {rounds}")
+        doing = f"{question.task.property}, {question.name}: round {r + 1} of {rounds}"
+        tell(doing)
         # Neither split nor balance depends on the meta-classifier: comparisons are paired.
         drawn = draw_round(question.nets, question.y, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
-        fitted = _fit(question, inputs, drawn, r)
+        fitted = _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
         tally.add(drawn, *_read(fitted, question.where, inputs, drawn.test))
         if r == 0:
             keep(question.task, question.name, fitted, drawn)
     return _result(question, tally, drawn, inputs, time.perf_counter() - started)
 
 
-def _fit(question: _Question, inputs: Inputs, drawn: Round, r: int) -> Any:
+def _fit(question: _Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -> Any:
     from sklearn.base import clone
 
-    fitted = clone(question.meta).set_params(regression=question.task.regression, random_state=inputs.seed * 1000 + r)
-    if fitted.reads == "weights":
-        fitted.set_params(slice_length=question.where.slice_length)
+    fitted = clone(question.meta).set_params(regression=question.task.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
     x = inputs.rows(fitted.reads, question.where, drawn.train, test=False)
-    return fitted.fit(x, np.repeat(question.labels(drawn.train), len(x) // len(drawn.train)))
+    y = np.repeat(question.labels(drawn.train), len(x) // len(drawn.train))
+    if fitted.reads != "weights":
+        return fitted.fit(x, y)
+    fitted.set_params(slice_length=question.where.slice_length)
+    return fitted.fit(x, y, progress=lambda step, steps, loss: tell(f"step {step} of {steps}, loss {loss:.2f}"))
 
 
 def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:

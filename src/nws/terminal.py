@@ -80,13 +80,21 @@ class SamplingBar:
 
 @contextlib.contextmanager
 def spinner(quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A line that tells what is being done, with the time it has taken; yields tell(doing)."""
-    if quiet or not console.is_terminal:
-        yield lambda doing: None
-        return
-    started = time.monotonic()
-    with console.status("") as status:
-        yield lambda doing: status.update(f"{doing} ({duration(time.monotonic() - started)})")
+    """Tells what is being done and how long it takes, on a terminal all the time, else every half minute; yields tell(doing)."""
+    started = said = time.monotonic()
+
+    def tell(doing: str) -> None:
+        nonlocal said
+        now = time.monotonic()
+        line = f"{doing} ({duration(now - started)})"
+        if status:
+            status.update(line)
+        elif not quiet and now > said + 30:
+            said = now
+            console.print(line, markup=False)
+
+    with console.status("") if console.is_terminal and not quiet else contextlib.nullcontext() as status:
+        yield tell
 
 
 def duration(seconds: float) -> str:
