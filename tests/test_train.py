@@ -264,7 +264,8 @@ def test_a_huge_learning_rate_is_not_fatal(toy):
 
 
 @pytest.mark.parametrize("engine", ["torch", "auto"])
-def test_a_net_does_not_depend_on_its_company(toy, engine, seed=1):
+def test_a_net_does_not_depend_on_its_company(toy, engine):
+    seed = 1
     jobs = [Job(i, h) for i, h in enumerate(SMALL.sample(4, seed))]
     schedule = Schedule(seed, snapshots=3, epochs=2)
     alone = {n.number: n for n in train(jobs, {"toy": toy}, schedule, engine=engine)}
