@@ -17,7 +17,7 @@ SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 ROUNDS = 10
 SNAPSHOTS = tuple(range(17, 21))  # the last four, as the paper does for whole nets
 DMC = ("optimizer", "initialization")  # local: slices of 1,000 weights, a quarter of the cost of the paper's 5,000
-DMC_ROUNDS, DMC_SLICE, DMC_STEPS = 2, 1000, 500
+DMC_ROUNDS, DMC_SLICE, DMC_STEPS = 2, 1000, 350
 
 
 def main(path: str, out: str, *options: str) -> None:

@@ -196,6 +196,7 @@ def test_a_training_learns_and_records_what_happened(toy):
     said = []
     net = train_net(Job(3, hp()), toy, TorchEngine, Schedule(7, 5, 12), said.append)
     assert net.status == "ok"
+    assert net.about == {"seed": 7, "engine": "torch", "nws": nws.__version__, "images": toy.about["sha256"]}
     assert net.test_accuracy > 0.4  # of ten classes
     assert net.theta.shape == (5, cnn.layout(net.hp).size)
     assert list(net.epoch) == [0, 3, 6, 9, 12]

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nws import cnn
+from nws import __version__, cnn
 from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.net import Net, snapshot_records
@@ -125,7 +125,7 @@ def train_net(
         history=np.array(history),
         status=status,
         seconds=time.perf_counter() - started,
-        about={"seed": seed, "engine": engine.name},
+        about={"seed": seed, "engine": engine.name, "nws": __version__, "images": images.about["sha256"]},
     )
 
 

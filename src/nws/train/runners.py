@@ -68,7 +68,7 @@ def make_engine(name: str) -> MakeEngine:
 
 
 def _torch_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
-    from nws.train.torch_engine import TorchEngine  # a second of imports, which the native engine saves
+    from nws.train.torch_engine import TorchEngine
 
     return TorchEngine(hp, theta, images, seed)
 
