@@ -216,7 +216,7 @@ def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")]
 def demo(
     *,
     out: Annotated[Path, Parameter(help="Folder everything goes to.")] = Path("nws-demo"),
-    nets: Annotated[int, Parameter(help="Nets to train.")] = 64,
+    nets: Annotated[int, Parameter(help="Nets to train.")] = 72,
     workers: Annotated[int | None, Parameter(help="Processes; default: one per core.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -26,23 +26,24 @@ Keep = Callable[[Task, str, Any, Round], None]
 def evaluate(
     metas: Any,
     tasks: Task | Sequence[Task],
-    zoo: Zoo,
+    zoo: Zoo | Inputs,
     *,
     rounds: int = 10,
     seed: int = 0,
     tell: Tell = lambda doing: None,
-    keep: Keep = lambda task, name, meta, drawn: None,
+    keep: Keep | None = None,
 ) -> list[Result]:
     """Every meta-classifier on every task: one `Result` each.
 
     metas   a name of `nws.meta.METAS`, an estimator, or a list or dict (name -> estimator) of them
+    zoo     a zoo, or its `Inputs`, which remember what was computed for an earlier call (and have a seed of their own)
     tell    hears what is being done ("optimizer, dmc: round 3 of 10")
     keep    is given the fitted meta-classifier of each first round: keep(task, name, meta, round)
     """
-    inputs = Inputs(zoo, seed)
+    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
     given = [tasks] if isinstance(tasks, Task) else list(tasks)
     questions = [
-        _question(task, name, meta, zoo) for task in given for name, meta in _named(metas)
+        _question(task, name, meta, inputs.zoo) for task in given for name, meta in _named(metas)
     ]  # bad ones fail before any work
     return [_answer(question, inputs, rounds, tell, keep) for question in questions]
 
@@ -159,7 +160,7 @@ class _Tally:
         return float(np.average(each, weights=weights)), low, high
 
 
-def _answer(question: _Question, inputs: Inputs, rounds: int, tell: Tell, keep: Keep) -> Result:
+def _answer(question: _Question, inputs: Inputs, rounds: int, tell: Tell, keep: Keep | None) -> Result:
     started = time.perf_counter()
     tally = _Tally(question)
     for r in range(rounds):
@@ -169,7 +170,7 @@ def _answer(question: _Question, inputs: Inputs, rounds: int, tell: Tell, keep: 
         drawn = draw_round(question.nets, question.y, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
         fitted = _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
         tally.add(drawn, *_read(fitted, question.where, inputs, drawn.test))
-        if r == 0:
+        if keep and r == 0:
             keep(question.task, question.name, fitted, drawn)
     return _result(question, tally, drawn, inputs, time.perf_counter() - started)
 

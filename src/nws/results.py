@@ -16,12 +16,13 @@ from nws import meta as meta_classifiers
 from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.evaluation import evaluate
+from nws.inputs import Inputs
 from nws.protocol import Result, Round, Task
 from nws.zoo import Zoo
 
 
 def classify(
-    zoo: Zoo,
+    zoo: Zoo | Inputs,
     tasks: Sequence[Task],
     metas: Sequence[str],
     *,
@@ -33,21 +34,23 @@ def classify(
 ) -> list[Result]:
     """Evaluate every named meta-classifier on every task, in `out` (a folder) keeping rows, tables and first-round models.
 
+    zoo       a zoo, or its `Inputs`, which remember what was computed for an earlier call
     settings  constructor arguments by meta-classifier: {"dmc": {"epochs": 50}}
     Rows that `out` already holds for the same zoo, task, meta-classifier, rounds and seed are taken from there.
     """
     store = Store(out) if out else None
-    zoo_state = _digest(sorted(zoo.index["sha256"].items()))
+    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
+    zoo_state = _digest(sorted(inputs.zoo.index["sha256"].items()))
     rows = []
     for task in tasks:
         for name in metas:
             arguments = (settings or {}).get(name, {})
-            key = _digest([asdict(task), name, arguments, rounds, seed, __version__, zoo_state])
+            key = _digest([asdict(task), name, arguments, rounds, inputs.seed, __version__, zoo_state])
             row = store.find(key) if store else None
             if row is None:
                 meta = {name: meta_classifiers.make(name, **arguments)}
-                keep = {"keep": store.keep_model} if store else {}
-                (row,) = evaluate(meta, task, zoo, rounds=rounds, seed=seed, tell=tell, **keep)
+                keep = store.keep_model if store else None
+                (row,) = evaluate(meta, task, inputs, rounds=rounds, tell=tell, keep=keep)
                 row = replace(row, key=key, about={**provenance(), "settings": arguments})
                 if store:
                     store.add(row)
