@@ -27,7 +27,9 @@ def run(out: str | Path, nets: int = 72, workers: int | None = None) -> list[Res
     sets = sampling.load_images([IMAGES], None, LIMIT, LIMIT_TEST)
     zoo = sampling.prepare(out / "zoo", hps, sets, SCHEDULE, space)
     done = len(sampling.finished(zoo, nets))
-    if done < nets:
+    if done == nets:
+        terminal.console.print(f"{zoo.path}: all {nets} nets are done")
+    else:
         for note in sampling.cautions(hps, sets, SCHEDULE, "auto"):
             terminal.console.print(f"note: {note}", markup=False)
         with terminal.SamplingBar(nets, done) as bar:
