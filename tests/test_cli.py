@@ -238,22 +238,8 @@ def test_classify_prints_rows_and_writes_everything(nws, made, tmp_path):
 
 
 def test_classify_with_a_dmc_on_slices(nws, made):
-    arguments = [
-        "--property",
-        "optimizer",
-        "--meta",
-        "dmc",
-        "--slice",
-        100,
-        "--part",
-        "conv",
-        "--rounds",
-        1,
-        "--epochs",
-        1,
-        "--json",
-    ]
-    code, out, _ = nws("classify", made, *arguments)
+    which = ["--property", "optimizer", "--meta", "dmc", "--slice", 100, "--part", "conv"]
+    code, out, _ = nws("classify", made, *which, "--rounds", 1, "--steps", 2, "--json")
     assert code == 0
     (row,) = json.loads(out)
     assert row["slice_length"] == 100
