@@ -63,9 +63,9 @@ clean:
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "nws needs Python 3.11 or newer, '$(PYTHON)' is not: name one with 'make PYTHON=python3.12 ...'" >&2; exit 2; }
-	@if [ -n "$(UV)" ]; then uv venv -q --clear --python "$(PYTHON)" .venv; \
-	elif $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(PYTHON) -m venv --clear .venv; \
+	@if [ -n "$(UV)" ]; then uv venv -q --allow-existing --python "$(PYTHON)" .venv; \
+	elif $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(PYTHON) -m venv .venv; \
 	elif $(PYTHON) -c 'import pip, venv' 2>/dev/null; then \
-	  $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install -q pip; \
+	  $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install -q pip; \
 	else echo "this Python can make no virtual environment: 'apt-get install python3-venv' (Debian, Ubuntu) or install uv" >&2; exit 2; fi
 	@touch $@
