@@ -240,6 +240,21 @@ def test_saved_models_load_and_predict_what_they_predicted(zoo, tmp_path):
     assert np.mean(said == zoo.index.loc[held_out, "optimizer"].to_numpy()) > 0.9
 
 
+def test_other_questions_leave_rows_and_models_alone(zoo, tmp_path):
+    tasks = [Task("optimizer"), Task("optimizer", part="fc"), Task("optimizer", slice_length=50), Task("optimizer", converged=True)]
+    for task in tasks:
+        results.classify(zoo, [task], ["svm-linear-16"], rounds=1, out=tmp_path)
+    kept = results.load(tmp_path / "results.json")
+    assert [(r.part, r.slice_length, r.converged) for r in kept] == [
+        ("all", None, False),
+        ("fc", None, False),
+        ("all", 50, False),
+        ("all", None, True),
+    ]
+    names = {path.name for path in (tmp_path / "models").glob("*.json")}
+    assert names == {f"optimizer-svm-linear-16{seen}.json" for seen in ("", "-fc", "-50", "-converged")}
+
+
 def test_a_broken_results_file_is_named(tmp_path):
     (tmp_path / "results.json").write_text("[{]")
     with pytest.raises(NwsError, match=r"results.json cannot be read as results"):

@@ -75,9 +75,7 @@ class Store:
 
     def add(self, row: Result) -> None:
         """Keep a row, replacing an older one of the same question."""
-        same = [(r.property, r.meta, r.part, r.slice_length, r.snapshots) for r in self.rows]
-        this = (row.property, row.meta, row.part, row.slice_length, row.snapshots)
-        self.rows = [r for r, question in zip(self.rows, same) if question != this] + [row]
+        self.rows = [r for r in self.rows if _question(r) != _question(row)] + [row]
         write(self.file, json.dumps([r.row() for r in self.rows], indent=1))
         write(self.folder / "results.csv", table(self.rows).to_csv(index=False))
 
@@ -86,11 +84,20 @@ class Store:
             "property": task.property,
             "meta": name,
             "part": task.part,
+            "slice_length": task.slice_length,
+            "snapshots": task.snapshots,
             "train_nets": drawn.train.tolist(),
             "test_nets": drawn.test.tolist(),
             **provenance(),
         }
-        meta_classifiers.save(meta, self.folder / "models" / f"{task.property}-{name}", about)
+        told = {task.part: task.part != "all", str(task.slice_length): task.slice_length, "converged": task.converged}
+        seen = [word for word, said in told.items() if said]
+        meta_classifiers.save(meta, self.folder / "models" / "-".join([task.property, name, *seen]), about)
+
+
+def _question(r: Result) -> tuple[Any, ...]:
+    """What a row answers; a newer row replaces an older one of the same question."""
+    return r.property, r.meta, r.part, r.slice_length, r.snapshots, r.split, str(r.converged)
 
 
 def load(file: str | Path) -> list[Result]:
