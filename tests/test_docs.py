@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import nws
+from nws.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -46,7 +47,6 @@ def flags(script: str) -> set[str]:
 
 
 def check_nws(arguments: list[str]) -> None:
-    app = pytest.importorskip("nws.cli").app
     app.parse_args(arguments, exit_on_error=False, print_error=False)
 
 
@@ -58,7 +58,6 @@ def check_make(arguments: list[str]) -> None:
 def check_python(arguments: list[str]) -> None:
     script = ROOT / arguments[0]
     if script.parent == ROOT:
-        pytest.importorskip("nws.legacy")
         assert {a.split("=")[0] for a in arguments[1:] if a.startswith("--")} <= flags(arguments[0])
     assert script.is_file(), f"{arguments[0]} does not exist"
 
@@ -96,8 +95,6 @@ def test_the_readme_shows_the_commands_people_need() -> None:
     "line", ["nws smaple zoo", "nws sample zoo --netz 3", "make tset", "python recipes/no_such.py", "rm -r zoo"]
 )
 def test_a_wrong_command_is_noticed(line: str) -> None:
-    if line.startswith("nws"):
-        pytest.importorskip("nws.cli")
     with pytest.raises(Exception):  # noqa: B017 (the CLI's own parse errors and our assertions)
         check(line)
 
@@ -108,7 +105,6 @@ def test_python_examples_parse_and_name_what_exists(page: Path) -> None:
         if language == "python":
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "nws":
-                    pytest.importorskip("nws.cli")
                     assert hasattr(nws, node.attr), f"nws.{node.attr}"
 
 
@@ -130,8 +126,6 @@ def tree() -> list[str]:
 
 @pytest.mark.parametrize("path", tree())
 def test_the_tree_names_what_exists(path: str) -> None:
-    if not (ROOT / path).exists():
-        pytest.importorskip("nws.cli")
     assert (ROOT / path).exists()
     assert (ROOT / path).is_dir() == path.endswith("/")
 
@@ -148,6 +142,4 @@ def test_links_and_pictures_exist(page: Path) -> None:
     prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     targets = [t for t in re.findall(r"\]\(([^)#\s]+)", prose) if "://" not in t]
     missing = [t for t in targets if not os.path.lexists(page.parent / t)]
-    if missing:
-        pytest.importorskip("nws.cli")
     assert not missing

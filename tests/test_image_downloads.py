@@ -22,11 +22,6 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch):
-    monkeypatch.delenv("NWS_DATA", raising=False)
-
-
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache of the user's."""
