@@ -19,7 +19,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "src/nws/meta/dmc.py:__init__": "scikit-learn's contract: every setting is an argument of the constructor",
     "src/nws/results.py:classify": "an entry point: what varies is a named value",
     "src/nws/sampling.py:sample": "the entry point of most users: what varies is a named value",
-}  # path:name -> reason; in cli.py an argument is an option of a command, and free
+}  # path:name -> reason; in cli/ an argument is an option of a command, and free
 
 # Put together from halves, so that this file does not contain what it looks for.
 MACHINE = ["/wor" + "k/", "/roo" + "t/", "/tmp/ba" + "sh_jobs", "/ho" + "me/", "/opt/wh" + "eels", "/opt/py" + "pi"]

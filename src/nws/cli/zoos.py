@@ -1,36 +1,22 @@
-"""The command line: each command is a few lines over one library call. Bad input ends with one line and exit code 2."""
+"""Commands that make zoos and look after them: sample, info, verify, images, demo."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import Parameter
 
 from nws import __version__
+from nws.cli.app import Json, ZooPath, app, named, positive, print_json
 from nws.errors import NwsError, unknown
 from nws.space import PROPERTIES, SPACES
 
 if TYPE_CHECKING:
-    from nws.protocol import Task
     from nws.zoo import Zoo
 
-app = App(
-    name="nws",
-    help="Train zoos of neural nets, and read back from their weights how they were trained.",
-    version=__version__,
-    help_format="plaintext",
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,  # `main` says what was kept
-)
-
 _OPTIONS = "; ".join(f"{p.name}: {', '.join(p.label(o) for o in p.options)}" for p in PROPERTIES.values())
-Names = Annotated[str, Parameter(negative="")]
-Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines instead of tables.")]
-ZooPath = Annotated[Path, Parameter(name="ZOO", help="Folder of the zoo.")]
 
 
 @app.command
@@ -68,8 +54,8 @@ def sample(
 
     chosen = SPACES[space].with_(**_narrowed(narrow or []))
     if images is not None:
-        chosen = chosen.with_(dataset=_names(images, "image set", image_sets.NAMES))
-    _positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
+        chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
+    positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
     hps = chosen.sample(nets, seed)
     sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, progress=terminal.console.is_terminal)
     schedule = Schedule(seed, snapshots, epochs)
@@ -106,7 +92,7 @@ def info(
 
         facts = {"version": __version__, **native_engine.facts(), "cores": cores(), "python": sys.version.split()[0]}
         if as_json:
-            _print_json(facts)
+            print_json(facts)
         else:
             terminal.out.print(terminal.facts([(k, str(v)) for k, v in facts.items()], "nws"))
     if zoo is None:
@@ -139,64 +125,10 @@ def verify(
     with terminal.spinner(quiet=as_json) as tell:
         report = Zoo(zoo).verify(repair=repair, progress=lambda n, total: tell(f"checked {n} of {total} nets"))
     if as_json:
-        _print_json(report.to_dict())
+        print_json(report.to_dict())
     else:
         terminal.out.print("\n".join(report.lines()), markup=False)
     return 0 if report.ok else 2
-
-
-@app.command
-def classify(
-    zoo: ZooPath,
-    /,
-    *,
-    properties: Annotated[
-        str, Parameter(name="--property", help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES))
-    ] = "all",
-    meta: Annotated[
-        str, Parameter(help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc.")
-    ] = "svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480",
-    snapshots: Annotated[str | None, Parameter(help="11:20, 20, or 1,5,20; default: the last four.")] = None,
-    slice_length: Annotated[
-        str | None,
-        Parameter(name="--slice", help="Weights a meta-classifier sees at once, or whole; default: dmc 5000, SVMs whole nets."),
-    ] = None,
-    part: Annotated[Literal["all", "conv", "fc"], Parameter(help="Which part of the nets is read.")] = "all",
-    rounds: Annotated[int, Parameter(help="Independent repetitions.")] = 10,
-    seed: Annotated[int, Parameter(help="Of splits, slices and meta-classifiers.")] = 0,
-    split: Annotated[
-        Literal["rounds", "stored"], Parameter(help="rounds: each round draws its own test nets; stored: the zoo's split in all.")
-    ] = "rounds",
-    converged: Annotated[bool, Parameter(negative="", help="Only nets above the paper's accuracy thresholds.")] = False,
-    steps: Annotated[
-        int, Parameter(help="Training steps of the DMC at most: minutes a round on a CPU. The paper's local DMC takes 125,000.")
-    ] = 200,
-    out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Train meta-classifiers that read hyper-parameters back from weights; accuracy against chance with intervals."""
-    from nws import meta as meta_classifiers
-    from nws import results, terminal
-    from nws.zoo import Zoo
-
-    _positive(rounds=rounds, steps=steps)
-    names = _names(meta, "meta-classifier", meta_classifiers.METAS)
-    options = {"snapshots": _numbers(snapshots), "slice_length": _slice(slice_length), "part": part, "converged": converged}
-    opened = Zoo(zoo)
-    tasks = _tasks(opened, properties, options | {"split": split})
-    settings = {"dmc": {"max_steps": steps}}
-    with terminal.spinner(quiet=as_json) as tell:
-        rows = results.classify(opened, tasks, names, rounds=rounds, seed=seed, out=out, settings=settings, tell=tell)
-    if out:
-        from nws import figures
-
-        figures.save(figures.meta_classification(rows), out / "meta_classification")
-    if as_json:
-        _print_json([r.row() for r in rows])
-    else:
-        terminal.out.print(terminal.results(rows))
-        if out:
-            terminal.console.print(f"rows, figure and models are in {out}")
 
 
 @app.command
@@ -207,7 +139,7 @@ def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")]
 
     found = {name: image_sets.where(name, data) for name in image_sets.NAMES}
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         terminal.out.print(terminal.facts(list(found.items()), "Image sets"))
 
@@ -224,31 +156,13 @@ def demo(
     from nws import demo as story
     from nws import terminal
 
-    _positive(nets=nets, workers=workers)
+    positive(nets=nets, workers=workers)
     rows = story.run(out, nets=nets, workers=workers)
     if as_json:
-        _print_json([r.row() for r in rows])
+        print_json([r.row() for r in rows])
     else:
         terminal.out.print(terminal.results(rows))
         terminal.console.print(f"the zoo is {out / 'zoo'}, the figure {out / 'demo.png'}, the rows {out / 'results.json'}")
-
-
-def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
-    from nws.protocol import Task
-
-    names = _names(properties, "property", PROPERTIES) if properties != "all" else zoo.varying()
-    return [Task(name, **options) for name in names]
-
-
-def _names(text: str, what: str, valid: Iterable[str]) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    valid = list(valid)
-    for name in names:
-        if name not in valid:
-            raise unknown(what, name, valid)
-    if not names:
-        raise NwsError(f"name at least one {what}: {', '.join(valid)}")
-    return list(dict.fromkeys(names))
 
 
 def _narrowed(pairs: list[str]) -> dict[str, list[Any]]:
@@ -262,64 +176,11 @@ def _narrowed(pairs: list[str]) -> dict[str, list[Any]]:
     return options
 
 
-def _numbers(text: str | None) -> tuple[int, ...]:
-    """ "11:20" -> 11 to 20; "1,5,20" -> those; None -> ()"""
-    if text is None:
-        return ()
-    try:
-        first, colon, last = text.partition(":")
-        numbers = tuple(range(int(first), int(last) + 1)) if colon else tuple(int(n) for n in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers:
-        raise NwsError(f"--snapshots {text}: write 11:20, 20 or 1,5,20")
-    return numbers
-
-
-def _slice(text: str | None) -> int | str | None:
-    if text is None or text == "whole":
-        return text
-    try:
-        return int(text)
-    except ValueError:
-        raise NwsError(f"--slice {text}: give a number of weights, or whole") from None
-
-
-def _positive(**values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and value < 1:
-            raise NwsError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-
-
 def _show_summary(zoo: Zoo, as_json: bool) -> None:
     from nws import terminal
 
     summary = zoo.summary()
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         terminal.out.print(terminal.zoo_table(summary))
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, default=str))
-
-
-def main() -> None:
-    """The entry point: exit code 0 done, 1 a bug, 2 bad input or a damaged file, 130 Ctrl-C."""
-    try:
-        code = app(sys.argv[1:], exit_on_error=False, print_error=False)
-    except (NwsError, CycloptsError) as error:
-        print("nws: " + " ".join(str(error).split()), file=sys.stderr)
-        code = 2
-    except OSError as error:  # a folder that may not be written, a full disk: what no module could say better
-        print(f"nws: {error.filename or 'file'}: {error.strerror or error}", file=sys.stderr)
-        code = 2
-    except KeyboardInterrupt:
-        print("nws: stopped; what was finished is kept, the same command goes on", file=sys.stderr)
-        code = 130
-    sys.exit(code or 0)
-
-
-if __name__ == "__main__":
-    main()

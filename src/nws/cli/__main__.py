@@ -1,0 +1,3 @@
+from nws.cli import main
+
+main()

@@ -1,0 +1,47 @@
+"""The application that every command joins, and what several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from nws import __version__
+from nws.errors import NwsError, unknown
+
+app = App(
+    name="nws",
+    help="Train zoos of neural nets, and read back from their weights how they were trained.",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `main` says what was kept
+)
+
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines instead of tables.")]
+ZooPath = Annotated[Path, Parameter(name="ZOO", help="Folder of the zoo.")]
+
+
+def named(text: str, what: str, valid: Iterable[str]) -> list[str]:
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    valid = list(valid)
+    for name in found:
+        if name not in valid:
+            raise unknown(what, name, valid)
+    if not found:
+        raise NwsError(f"name at least one {what}: {', '.join(valid)}")
+    return list(dict.fromkeys(found))
+
+
+def positive(**values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise NwsError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, default=str))

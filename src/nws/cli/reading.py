@@ -1,0 +1,100 @@
+"""The command that reads hyper-parameters back from weights: classify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from nws.cli.app import Json, ZooPath, app, named, positive, print_json
+from nws.errors import NwsError
+from nws.space import PROPERTIES
+
+if TYPE_CHECKING:
+    from nws.protocol import Task
+    from nws.zoo import Zoo
+
+
+@app.command
+def classify(
+    zoo: ZooPath,
+    /,
+    *,
+    properties: Annotated[
+        str, Parameter(name="--property", help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES))
+    ] = "all",
+    meta: Annotated[
+        str, Parameter(help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc.")
+    ] = "svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480",
+    snapshots: Annotated[str | None, Parameter(help="11:20, 20, or 1,5,20; default: the last four.")] = None,
+    slice_length: Annotated[
+        str | None,
+        Parameter(name="--slice", help="Weights a meta-classifier sees at once, or whole; default: dmc 5000, SVMs whole nets."),
+    ] = None,
+    part: Annotated[Literal["all", "conv", "fc"], Parameter(help="Which part of the nets is read.")] = "all",
+    rounds: Annotated[int, Parameter(help="Independent repetitions.")] = 10,
+    seed: Annotated[int, Parameter(help="Of splits, slices and meta-classifiers.")] = 0,
+    split: Annotated[
+        Literal["rounds", "stored"], Parameter(help="rounds: each round draws its own test nets; stored: the zoo's split in all.")
+    ] = "rounds",
+    converged: Annotated[bool, Parameter(negative="", help="Only nets above the paper's accuracy thresholds.")] = False,
+    steps: Annotated[
+        int, Parameter(help="Training steps of the DMC at most: minutes a round on a CPU. The paper's local DMC takes 125,000.")
+    ] = 200,
+    out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train meta-classifiers that read hyper-parameters back from weights; accuracy against chance with intervals."""
+    from nws import meta as meta_classifiers
+    from nws import results, terminal
+    from nws.zoo import Zoo
+
+    positive(rounds=rounds, steps=steps)
+    names = named(meta, "meta-classifier", meta_classifiers.METAS)
+    options = {"snapshots": _numbers(snapshots), "slice_length": _slice(slice_length), "part": part, "converged": converged}
+    opened = Zoo(zoo)
+    tasks = _tasks(opened, properties, options | {"split": split})
+    settings = {"dmc": {"max_steps": steps}}
+    with terminal.spinner(quiet=as_json) as tell:
+        rows = results.classify(opened, tasks, names, rounds=rounds, seed=seed, out=out, settings=settings, tell=tell)
+    if out:
+        from nws import figures
+
+        figures.save(figures.meta_classification(rows), out / "meta_classification")
+    if as_json:
+        print_json([r.row() for r in rows])
+    else:
+        terminal.out.print(terminal.results(rows))
+        if out:
+            terminal.console.print(f"rows, figure and models are in {out}")
+
+
+def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
+    from nws.protocol import Task
+
+    names = named(properties, "property", PROPERTIES) if properties != "all" else zoo.varying()
+    return [Task(name, **options) for name in names]
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    """ "11:20" -> 11 to 20; "1,5,20" -> those; None -> ()"""
+    if text is None:
+        return ()
+    try:
+        first, colon, last = text.partition(":")
+        numbers = tuple(range(int(first), int(last) + 1)) if colon else tuple(int(n) for n in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        raise NwsError(f"--snapshots {text}: write 11:20, 20 or 1,5,20")
+    return numbers
+
+
+def _slice(text: str | None) -> int | str | None:
+    if text is None or text == "whole":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise NwsError(f"--slice {text}: give a number of weights, or whole") from None
