@@ -99,13 +99,14 @@ def fill(
     engine: str = "auto",
     tell: Tell = lambda said: None,
 ) -> None:
-    """Train the nets the zoo lacks, each on disk as soon as it is done."""
-    done = finished(zoo, len(nets))
-    jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
+    """Train the nets the zoo lacks, each on disk as soon as it is done. NwsError when another process is filling the zoo."""
     workers = cores() if workers is None else workers
-    for net in train(jobs, sets, schedule, engine=engine, workers=workers, tell=tell):
-        zoo.append(net)
-        tell(net)
+    with zoo.only_writer():
+        done = finished(zoo, len(nets))
+        jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
+        for net in train(jobs, sets, schedule, engine=engine, workers=workers, tell=tell):
+            zoo.append(net)
+            tell(net)
 
 
 def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import operator
 import os
@@ -17,7 +18,7 @@ from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.net import Net
 from nws.space import PROPERTIES, Space
-from nws.zoo import describe, index, verify
+from nws.zoo import describe, index, lock, verify
 from nws.zoo import select as selection
 from nws.zoo.netfile import encode, net_path, read_net
 from nws.zoo.plan import Plan
@@ -141,6 +142,10 @@ class Zoo:
             write_whole(path, data, new=True)
         except OSError as error:
             raise _write_error(self.path, net.number, error) from None
+
+    def only_writer(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps a second program from filling the zoo at the same time: `with zoo.only_writer(): ...`; NwsError names the first."""
+        return lock.only_writer(self.path)
 
     def split(self, number: int) -> str:
         """ "train" or "test" by the zoo's rule: one net in every four consecutive numbers is a test net."""
