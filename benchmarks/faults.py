@@ -1,0 +1,256 @@
+"""What a zoo survives: one JSON row per kind of accident, with how often it was tried and what was found afterwards.
+
+    python benchmarks/faults.py kill --times 200      about 15 minutes on two cores
+    python benchmarks/faults.py damage --times 1000   about 2 minutes
+    python benchmarks/faults.py folder --times 10     about 5 minutes; as root, for it mounts small file systems
+
+`kill` starts `nws sample` with two workers and kills it with signal 9 at a random moment, every second time the parent alone, so
+that its workers are orphans. Then the zoo is verified, and every net in it compared with the same net of an undisturbed run. A
+complete zoo is begun anew.
+
+`damage` changes a file of a small zoo at a random place of a given class and asks `verify` whether it sees that, then repairs.
+
+`folder`: a disk that fills up, a folder that becomes read-only, a clock set back, two programs at once. The command must end with
+one line and exit code 2 (or, for the clock, do its work), the zoo stay valid, and the same command complete it once there is room.
+
+Results: docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nws import FIXED, Zoo, sample
+from nws.zoo.netfile import net_path
+
+NETS = 80
+SMALL = {"batch_size": 32, "width_conv": 4, "width_fc": 64, "filter_size": 3}
+SETTINGS = ["--images", "digits", "--limit", "200", "--limit-test", "50", "--epochs", "4", "--snapshots", "3", "--seed", "3"]
+
+
+def command(zoo: Path, nets: int = NETS) -> list[str]:
+    narrowed = [part for name, value in SMALL.items() for part in ("--with", f"{name}={value}")]
+    return [sys.executable, "-m", "nws.cli", "sample", str(zoo), *SETTINGS, *narrowed, "--nets", str(nets), "--workers", "2"]
+
+
+def kill(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, Any]]:
+    undisturbed = folder / "undisturbed"
+    started = time.monotonic()
+    subprocess.run(command(undisturbed), check=True, capture_output=True)
+    whole = time.monotonic() - started
+    reference = Zoo(undisturbed)
+    row = {
+        "fault": "kill",
+        "times": 0,
+        "parent alone": 0,
+        "nets compared": 0,
+        "strays": 0,
+        "damaged": 0,
+        "different": 0,
+        "orphans": 0,
+    }
+    zoo, turn = folder / "zoo-0", 0
+    while row["times"] < times:
+        process = subprocess.Popen(command(zoo), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            process.wait(rng.uniform(0, whole))
+        except subprocess.TimeoutExpired:
+            alone = row["times"] % 2 == 1
+            row["times"] += 1
+            row["parent alone"] += alone
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            process.wait()
+            row["orphans"] += not gone(process.pid)
+        if not (zoo / "zoo.json").exists():
+            continue  # killed before the zoo was begun
+        found = Zoo(zoo)
+        report = found.verify()
+        row["damaged"] += len(report.damaged)
+        row["strays"] += len(report.strays)
+        for number in found.numbers():
+            row["nets compared"] += 1
+            row["different"] += not same(found, reference, number)
+        if len(found) == NETS:  # the next command would have nothing to do
+            turn += 1
+            zoo = folder / f"zoo-{turn}"
+    yield row | {"zoos completed": turn}
+
+
+def folders(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, Any]]:
+    undisturbed = folder / "undisturbed"
+    subprocess.run(command(undisturbed), check=True, capture_output=True)
+    size = sum(file.stat().st_size for file in undisturbed.rglob("*") if file.is_file())
+    for fault in (disk_full, read_only, clock_set_back, two_at_once):
+        row = {"fault": fault.__name__.replace("_", " "), "times": times, "told": 0, "valid": 0, "completed the same": 0}
+        for turn in range(times):
+            base = folder / f"{fault.__name__}-{turn}"
+            base.mkdir()
+            with tmpfs(base, size * 2) if fault in (disk_full, read_only) else contextlib.nullcontext():
+                row["told"] += fault(base, size, rng)
+                row["valid"] += not Zoo(base / "zoo").verify().damaged
+                subprocess.run(command(base / "zoo"), check=True, capture_output=True)
+                zoo, reference = Zoo(base / "zoo"), Zoo(undisturbed)
+                row["completed the same"] += all(same(zoo, reference, n) for n in range(NETS))
+        yield row
+
+
+def disk_full(base: Path, size: int, rng: random.Random) -> bool:
+    (base / "hog").write_bytes(bytes(int(size * rng.uniform(1.1, 1.9))))
+    said = subprocess.run(command(base / "zoo"), capture_output=True, text=True, check=False)
+    (base / "hog").unlink()
+    return one_line(said, "disk full")
+
+
+def read_only(base: Path, size: int, rng: random.Random) -> bool:
+    """A half-finished zoo in a folder that may only be read."""
+    subprocess.run(command(base / "zoo", NETS // 2), check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "remount,ro", str(base)], check=True)
+    said = subprocess.run(command(base / "zoo"), capture_output=True, text=True, check=False)
+    readable = Zoo(base / "zoo").verify().checked == len(Zoo(base / "zoo").index) == NETS // 2
+    subprocess.run(["mount", "-o", "remount,rw", str(base)], check=True)
+    return readable and one_line(said, "cannot be written")
+
+
+def clock_set_back(base: Path, size: int, rng: random.Random) -> bool:
+    """Half of the nets, made in the future; then the other half now."""
+    subprocess.run(command(base / "zoo", NETS // 2), check=True, capture_output=True)
+    later = time.time() + rng.uniform(60, 10**7)
+    for path in (base / "zoo").rglob("*"):
+        os.utime(path, (later, later))
+    said = subprocess.run(command(base / "zoo"), capture_output=True, check=False)
+    return said.returncode == 0 and len(Zoo(base / "zoo").index) == NETS
+
+
+def two_at_once(base: Path, size: int, rng: random.Random) -> bool:
+    """The second is told who the first is; when the first is killed, its lock does not outlive it."""
+    many = command(base / "zoo", 100 * NETS)
+    first = subprocess.Popen(many, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while not list(base.rglob("*.safetensors")):
+        time.sleep(0.01)
+    said = subprocess.run(many, capture_output=True, text=True, check=False)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    return one_line(said, f"process {first.pid} on")
+
+
+def one_line(said: subprocess.CompletedProcess[str], words: str) -> bool:
+    last = said.stderr.strip().splitlines()[-1]
+    told = said.returncode == 2 and words in said.stderr and "Traceback" not in said.stderr and last.startswith("nws: ")
+    if not told:
+        print(said.returncode, said.stderr, file=sys.stderr)
+    return told
+
+
+@contextlib.contextmanager
+def tmpfs(folder: Path, size: int) -> Iterator[None]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "nws-faults", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def same(a: Zoo, b: Zoo, number: int) -> bool:
+    one, other = a.net(number), b.net(number)
+    return bool(np.array_equal(one.theta, other.theta) and np.array_equal(one.history, other.history) and one.hp == other.hp)
+
+
+def gone(session: int, within: float = 20.0) -> bool:
+    """Whether no process of the session is left after a while: workers whose parent was killed end by themselves."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not any(session_of(p) == session for p in Path("/proc").iterdir() if p.name.isdigit()):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def session_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except (OSError, IndexError, ValueError):
+        return -1
+
+
+def damage(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, Any]]:
+    path = folder / "zoo"
+    hps = FIXED.with_(dataset="digits", **SMALL).sample(4, seed=3)
+    sample(path, hps, images="digits", seed=3, workers=1, snapshots=3, epochs=4, limit=200, limit_test=50)
+    reference = shutil.copytree(path, folder / "reference")
+    for kind, change in CHANGES.items():
+        row = {"fault": kind, "times": 0, "found": 0, "repaired": 0, "retrained the same": 0}
+        for time_ in range(times):
+            file = net_path(path, rng.randrange(4))
+            whole = file.read_bytes()
+            file.write_bytes(change(whole, rng))
+            row["times"] += 1
+            row["found"] += not Zoo(path).verify().ok
+            if time_ < 3:  # the whole cure takes seconds: repair, then train what is missing
+                row["repaired"] += Zoo(path).verify(repair=True).ok
+                sample(path, hps, images="digits", seed=3, workers=1, snapshots=3, epochs=4, limit=200, limit_test=50)
+                row["retrained the same"] += all(same(Zoo(path), Zoo(reference), n) for n in range(4))
+            else:
+                file.write_bytes(whole)
+        yield row
+
+
+def header_end(data: bytes) -> int:
+    return 8 + int(struct.unpack("<Q", data[:8])[0])
+
+
+def flip(data: bytes, first: int, last: int, rng: random.Random) -> bytes:
+    changed, at = bytearray(data), rng.randrange(first, last)
+    changed[at] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+CHANGES = {
+    "bit flipped in the length of the header": lambda data, rng: flip(data, 0, 8, rng),
+    "bit flipped in the header": lambda data, rng: flip(data, 8, header_end(data), rng),
+    "bit flipped in the weights": lambda data, rng: flip(data, header_end(data), len(data), rng),
+    "truncated": lambda data, rng: data[: rng.randrange(1, len(data))],
+    "zero bytes long": lambda data, rng: b"",
+    "bytes appended": lambda data, rng: data + rng.randbytes(rng.randrange(1, 100)),
+    "a page of zeros": lambda data, rng: zeroed(data, rng),
+}
+
+
+def zeroed(data: bytes, rng: random.Random) -> bytes:
+    """As after a power cut on some file systems. A page that was zero already does not count as damage: take another."""
+    while True:
+        at = rng.randrange(0, len(data), 4096)
+        changed = data[:at] + bytes(len(data[at : at + 4096])) + data[at + 4096 :]
+        if changed != data:
+            return changed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("fault", choices=["kill", "damage", "folder"])
+    parser.add_argument("--times", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="nws-faults-") as folder:
+        rng = random.Random(given.seed)
+        for row in {"kill": kill, "damage": damage, "folder": folders}[given.fault](given.times, Path(folder), rng):
+            print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
