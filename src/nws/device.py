@@ -19,6 +19,8 @@ from nws.errors import NwsError
 # Of them, PyTorch hands out streams in turn; and the driver feeds the device through so many queues at most. A 33rd lane
 # shares the stream of the first.
 LANES = 32
+# The driver reads this once, when the process first touches the device. With its default of 8, lanes would wait for each other.
+os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", str(LANES))
 
 
 class Mark(Protocol):
@@ -73,7 +75,8 @@ class CudaLane(Lane):
     """One stream of the current CUDA device."""
 
     def __init__(self) -> None:
-        open_gpu()
+        if reason := why_no_gpu():
+            raise NwsError(reason)
         self.device = torch.device("cuda", torch.cuda.current_device())
         self._stream = torch.cuda.Stream()
 
@@ -89,7 +92,7 @@ class CudaLane(Lane):
         collecting = gc.isenabled()
         gc.disable()  # to free another net's graph in the middle of a capture would spoil it
         try:
-            # Waits for the whole device, as PyTorch wants it: cheap while the queues are short (AHEAD in gpu_engine.py).
+            # Waits for the whole device, as PyTorch wants it: cheap while the queues are short (PIECE in gpu_engine.py).
             # "thread_local": what other threads of the user's program do with the device meanwhile is none of our concern.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 work()
@@ -114,14 +117,6 @@ def why_no_gpu() -> str | None:
     if torch.version.cuda is None and torch.version.hip is None:
         return f"this PyTorch ({torch.__version__}) was built without CUDA: install one with it"
     return "PyTorch finds no GPU: look at nvidia-smi and CUDA_VISIBLE_DEVICES"
-
-
-def open_gpu() -> None:
-    """Before the first use of the GPU. NwsError when there is none."""
-    # The driver reads it once, when the process first touches the device; with its default of 8, lanes wait for each other.
-    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", str(LANES))
-    if reason := why_no_gpu():
-        raise NwsError(reason)
 
 
 def name(device: torch.device) -> str:

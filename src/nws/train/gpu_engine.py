@@ -22,7 +22,7 @@ from nws.images import ImageSet
 from nws.space import HyperParameters
 from nws.train.torch_engine import Resident, TorchEngine
 
-PIECE = 16  # steps queued at a time
+PIECE = 8  # steps queued at a time
 # Pieces of one net in its lane. Two keep the lane busy while other nets have their turn. More would only make everyone wait longer
 # where one thread waits for the device: at a capture, and where the driver's queue is full.
 AHEAD = 2
@@ -33,7 +33,7 @@ class GpuEngine(TorchEngine):
     """`Engine` (see loop.py) whose answers are there after `finish`. On a plain `Lane` it computes what TorchEngine does."""
 
     name = "gpu"
-    evaluated_at_once = 2048
+    evaluated_at_once = 1024
     augmented_at_once = 1 << 20  # the whole batch: fewer, larger kernels
 
     def __init__(

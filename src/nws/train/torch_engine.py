@@ -93,12 +93,13 @@ class TorchEngine:
 def _on_one_vector(module: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Lay a module's numbers on one vector: (all of them, its weights, their gradient), batch norm's statistics after the weights.
 
-    An optimizer step is then a few operations, not hundreds, and a record one copy.
+    An optimizer step is then a few operations, not hundreds, and a record one copy. Each tensor begins at a multiple of 64 bytes,
+    as if it had memory of its own; what lies between stays 0.
     """
     parameters = list(module.parameters())
     statistics = [b for b in module.buffers() if b.is_floating_point()]
-    size = sum(p.numel() for p in parameters)
-    values = torch.empty(size + sum(b.numel() for b in statistics), device=parameters[0].device)
+    size, total = (sum(_room(t) for t in tensors) for tensors in (parameters, parameters + statistics))
+    values = torch.zeros(total, device=parameters[0].device)
     gradient = torch.zeros(size, device=values.device)
     start = 0
     for tensor in (*parameters, *statistics):
@@ -108,8 +109,12 @@ def _on_one_vector(module: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor,
         tensor.data = here
         if start < size:
             tensor.grad = gradient.as_strided(tensor.shape, tensor.stride(), start)
-        start += tensor.numel()
+        start += _room(tensor)
     return values, values[:size], gradient
+
+
+def _room(tensor: torch.Tensor) -> int:
+    return -(-tensor.numel() // 16) * 16
 
 
 # Optimizers with TensorFlow 1's semantics (A.1): (weights, gradient) -> update(learning_rate), in place. What changes from step
