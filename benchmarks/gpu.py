@@ -1,6 +1,6 @@
 """How fast one GPU trains nets and deep meta-classifiers: JSON rows, one a line, as they come.
 
-    python benchmarks/gpu.py > rows.json            at most 8 minutes; needs torch, numpy, scipy, scikit-learn, safetensors, pandas
+    python benchmarks/gpu.py > rows.json            at most 8 minutes; Python 3.11, torch, scikit-learn, safetensors, pandas
     python benchmarks/gpu.py --quick --device cpu   seconds, on any machine: does it run?
 
 Every part is a process of its own with a share of the time: one that fails or hangs leaves the others alone. A row with "error" or
@@ -160,7 +160,9 @@ def dmc(kind: str) -> Callable[[Sizes, float], Iterator[Row]]:
         import torch
 
         started = time.perf_counter()
-        contexts = {"float32": contextlib.nullcontext(), "bfloat16 autocast": torch.autocast(sizes.chip, torch.bfloat16)}
+        # Without the cache, which would keep the first step's weights for as long as the context lasts.
+        half = torch.autocast(sizes.chip, torch.bfloat16, cache_enabled=False)
+        contexts = {"float32": contextlib.nullcontext(), "bfloat16 autocast": half}
         for k, (name, context) in enumerate(contexts.items()):
             left = seconds - (time.perf_counter() - started)
 
