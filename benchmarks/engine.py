@@ -26,6 +26,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 import numpy as np
 import torch
 from peers.usual import Usual
+from subject import FIXED, operations, random_pictures
 
 from nws import cnn
 from nws.images import ImageSet
@@ -33,7 +34,6 @@ from nws.space import HyperParameters
 from nws.train.native_engine import NativeEngine, why_not
 from nws.train.torch_engine import TorchEngine
 
-FIXED = HyperParameters("noise", 1e-3, 64, True, False, "adam", "relu", "glorot_uniform", 5, 3, 2, 8, 128)
 NETS = {
     "fixed": FIXED,
     "smallest": FIXED.with_(filter_size=3, depth_conv=3, depth_fc=2, width_conv=4, width_fc=64),
@@ -43,12 +43,6 @@ COST = {"fixed": 1.0, "smallest": 0.25, "largest": 7.0}  # of an image, about: h
 PICTURES = 4096
 
 Run = Callable[[], float]  # -> images per CPU second
-
-
-def random_pictures() -> ImageSet:
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (PICTURES, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, PICTURES)
-    return ImageSet("noise", x, y, x, y, tuple("0123456789"))
 
 
 def timed(work: Callable[[], int]) -> Run:
@@ -85,19 +79,6 @@ def evaluating(make: type, hp: HyperParameters, images: ImageSet, n: int) -> Run
 def usual(hp: HyperParameters, images: ImageSet, n: int) -> Run:
     peer = Usual(hp, images.x_train, images.y_train)
     return timed(lambda: peer.train(n))
-
-
-def operations(hp: HyperParameters) -> float:
-    """Of one training image: 3 x forward multiply-adds x 2."""
-    side, number, adds = cnn.SIDE, 0, 0
-    layers = cnn.layout(hp).layers
-    for convolutions in cnn.blocks(hp.depth_conv):
-        for _ in range(convolutions):
-            number += 1
-            adds += side * side * int(np.prod(layers[f"conv{number}"]["weight"].shape))
-        side //= 2
-    adds += sum(int(np.prod(roles["weight"].shape)) for roles in layers.values() if roles["weight"].part == "fc")
-    return 6.0 * adds
 
 
 def counted(run: Run, operations: float) -> Run:
@@ -168,7 +149,7 @@ def main() -> None:
         sys.exit(reason)
     torch.set_num_threads(1)
     about = machine()
-    for what, make in comparisons(random_pictures()).items():
+    for what, make in comparisons(random_pictures(PICTURES)).items():
         if options.only in what:
             print(json.dumps({"what": what, **compare(*make(), options.rounds), **about}), flush=True)
 

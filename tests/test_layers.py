@@ -23,7 +23,7 @@ TIERS = (
     {"meta", "zoo"},
     {"features", "importers", "train"},
     {"cnn", "images", "augment"},
-    {"net", "dropout"},
+    {"net", "dropout", "device"},
     {"layout", "space"},
     {"atomic"},
     {"errors"},

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import nws
 from nws import demo, sampling
@@ -88,3 +89,12 @@ def test_the_demo_tells_the_whole_story_and_goes_on(tmp_path, monkeypatch):
     assert len(nws.Zoo(tmp_path / "out/zoo")) == 24
     monkeypatch.setattr(demo.sampling, "fill", lambda *a, **k: pytest.fail("trained twice"))
     assert demo.run(tmp_path / "out", nets=24, workers=1) == rows
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_an_engine_this_machine_lacks_leaves_nothing_behind(tmp_path):
+    with pytest.raises(NwsError, match="engine gpu"):
+        nws.sample(tmp_path / "zoo", SPACE.sample(1), images="digits", engine="gpu", **QUICK)
+    with pytest.raises(NwsError, match="engine gpu"):
+        sampling.cautions([], {}, Schedule(), "gpu")
+    assert not list(tmp_path.iterdir())

@@ -6,6 +6,7 @@ images too; see FACTS in docs/log.md.)
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -31,14 +32,20 @@ CHUNK = 64  # images at a time: the float pictures of a chunk stay in the cache
 
 def draw(n: int, generator: torch.Generator) -> torch.Tensor:
     """Parameters (n, 11) for n images, columns as in `RANGES`."""
-    low, high = torch.tensor(list(RANGES.values()), device=generator.device).T
-    return low + (high - low) * torch.rand(n, len(RANGES), generator=generator, device=generator.device)
+    low, width = _ranges(generator.device)
+    return low + width * torch.rand(n, len(RANGES), generator=generator, device=generator.device)
 
 
-def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Images (B, 3, H, W) in [0, 1] -> changed images in [0, 1]."""
+@functools.cache  # on a GPU the numbers have to cross over, which a captured step must not
+def _ranges(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    low, high = torch.tensor(list(RANGES.values()), device=device).T
+    return low, high - low
+
+
+def augment(x: torch.Tensor, generator: torch.Generator, at_once: int = CHUNK) -> torch.Tensor:
+    """Images (B, 3, H, W) in [0, 1] -> changed images in [0, 1]. `at_once` decides which random numbers an image gets."""
     changed = []
-    for chunk in x.split(CHUNK):
+    for chunk in x.split(at_once):
         noise = torch.randn(
             chunk.shape, generator=generator, device=chunk.device
         )  # contiguous: six times faster than channels last

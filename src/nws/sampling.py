@@ -12,7 +12,7 @@ from nws.net import Net
 from nws.space import HyperParameters, Space
 from nws.train import native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
-from nws.train.runners import cores, train
+from nws.train.runners import default_workers, make_engine, train
 from nws.zoo import Zoo
 
 Tell = Callable[[Progress | Net], None]
@@ -39,7 +39,8 @@ def sample(
     nets     hyper-parameters of net 0, 1, ...: `MAIN.sample(500, seed=0)`
     images   names or `ImageSet`s; a single one trains every net; None takes each net's own `dataset`
     seed     of initialization, batches, dropout and augmentation: a net is a function of (seed, number)
-    workers  processes of one thread each; None is one per core
+    engine   what computes the training steps: "auto" (native where built, else torch), "native", "torch", or "gpu"
+    workers  processes of one thread each; None is one per core. On a GPU: nets side by side, None is 32
     epochs   at most; early stopping usually ends a training before 1000
     limit    class-balanced subset of the training images; `limit_test` of the test images
     data     folder with the image sets' files; see `nws.images.load`
@@ -47,6 +48,7 @@ def sample(
 
     Raises NwsError for unknown image sets, a zoo made with other settings, a full disk or a dead worker.
     """
+    make_engine(engine)  # refuses before anything is on disk
     given = [images] if isinstance(images, str | ImageSet) else list(images or sorted({hp.dataset for hp in nets}))
     sets = {s.name: s for s in given if isinstance(s, ImageSet)}
     sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test)
@@ -100,7 +102,7 @@ def fill(
     tell: Tell = lambda said: None,
 ) -> None:
     """Train the nets the zoo lacks, each on disk as soon as it is done. NwsError when another process is filling the zoo."""
-    workers = cores() if workers is None else workers
+    workers = default_workers(engine) if workers is None else workers
     with zoo.only_writer():
         done = finished(zoo, len(nets))
         jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
@@ -110,7 +112,8 @@ def fill(
 
 
 def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
-    """What a user should know before the work starts, in plain words."""
+    """What a user should know before the work starts, in plain words. NwsError when this machine has no such engine."""
+    make_engine(engine)
     slow = native_engine.why_not() if engine == "auto" else None
     notes = [slow] if slow else []
     records = schedule.epochs + 1

@@ -30,14 +30,17 @@ def sample(
     ] = None,
     nets: Annotated[int, Parameter(help="Nets the zoo shall have; a larger number extends it later.")] = 100,
     seed: Annotated[int, Parameter(help="Net i is a function of (seed, i).")] = 0,
-    workers: Annotated[int | None, Parameter(help="Processes of one thread each; default: one per core.")] = None,
+    workers: Annotated[
+        int | None, Parameter(help="Processes, default: one per core; with --engine gpu: nets side by side, default: 32.")
+    ] = None,
     snapshots: Annotated[int, Parameter(help="Snapshots kept of each net, evenly spread over its training.")] = 20,
     epochs: Annotated[int, Parameter(help="Longest training; early stopping usually ends it before.")] = 1000,
     limit: Annotated[int | None, Parameter(help="Use a class-balanced subset of so many training images.")] = None,
     limit_test: Annotated[int | None, Parameter(help="The same for the test images.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder with the image sets; default: $NWS_DATA, then the user's cache.")] = None,
     engine: Annotated[
-        Literal["auto", "native", "torch"], Parameter(help="What computes the training steps; auto: native where built.")
+        Literal["auto", "native", "torch", "gpu"],
+        Parameter(help="What computes the training steps; auto: native where built, else torch, never the GPU."),
     ] = "auto",
     narrow: Annotated[
         list[str] | None,

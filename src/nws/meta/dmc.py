@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from nws import device
 from nws.dropout import Dropout
 from nws.errors import NwsError
 from nws.meta.contract import Meta, Progress, Shapes, positive, seed, slice_rows, weight_vectors
-from nws.meta.fit import epochs, falling, fit, steps_per_epoch
+from nws.meta.fit import epochs, falling, fit, on_best_device, steps_per_epoch
 
 # Channels of each convolution; p: pooled, ?: pooled only while the signal is longer than SHORT.
 _LOCAL = ("8p", "16p", "32", "64p", "128", "256?", "256?", "256?", "256?", "256?", "256?", "256p")
@@ -111,7 +112,8 @@ class DMC(Meta):
         vectors, self.n_features_in_ = weight_vectors(X, self.slice_length)
         rng = np.random.default_rng(self.random_state)
         generator = torch.Generator().manual_seed(int(self.random_state))
-        net = self._module(generator)
+        chip = device.best()  # of which dropout wants a generator of its own
+        net = self._module(generator if chip.type == "cpu" else torch.Generator(chip).manual_seed(int(self.random_state)))
         glorot(net, generator)
         targets = torch.from_numpy(target.astype(np.float32) if self.regression else target)
 
@@ -148,12 +150,13 @@ class DMC(Meta):
         with torch.random.fork_rng(devices=[]):  # PyTorch's own initialization must not disturb the caller's random numbers
             return module(self.n_features_in_, self._outputs, self.dropout, generator)
 
-    @torch.inference_mode()
     def _scores(self, X: Any) -> np.ndarray:
         X = slice_rows(X, self.n_features_in_)
         step = max(1, _PREDICTED_AT_ONCE // self.n_features_in_)
         # Copied, because torch warns of arrays that cannot be written, such as memory maps.
-        parts = [self.module_(torch.tensor(X[start : start + step])).numpy() for start in range(0, len(X), step)]
+        with on_best_device(self.module_) as chip, torch.inference_mode():
+            slices = (torch.tensor(X[start : start + step]) for start in range(0, len(X), step))
+            parts = [self.module_(some.to(chip)).cpu().numpy() for some in slices]
         return np.concatenate([np.empty((0, self._outputs)), *parts])
 
     def _arrays(self) -> dict[str, np.ndarray]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
+from nws import device
 from nws.errors import NwsError
 from nws.meta.contract import Progress
 
@@ -25,27 +27,39 @@ def fit(
     rates: Callable[[int], float],
     progress: Progress | None = None,
 ) -> None:
-    """Train `module` in place: `steps` steps of Adam, and leave it in evaluation mode.
+    """Train `module` in place: `steps` steps of Adam, on the GPU where there is one, and leave it in evaluation mode on the CPU.
 
     draw      rows (B,) -> the module's input and its targets, drawn afresh at each step
     batches   the rows of each step
     rates     step -> learning rate
     NwsError when the loss stops being finite.
     """
-    optimizer = torch.optim.Adam(module.parameters(), betas=(0.9, 0.999), eps=1e-8)
-    module.train()
-    for step, rows in zip(range(steps), batches):
-        optimizer.param_groups[0]["lr"] = rates(step)
-        x, y = draw(rows)
-        optimizer.zero_grad(set_to_none=True)
-        value = loss(module(x), y)
-        value.backward()
-        optimizer.step()
-        if not np.isfinite(seen := value.item()):
-            raise NwsError(f"the loss is {seen} at step {step + 1} of {steps}: use a smaller learning_rate")
-        if progress:
-            progress(step + 1, steps, seen)
-    module.eval()
+    with device.exact(), on_best_device(module) as chip:
+        optimizer = torch.optim.Adam(module.parameters(), betas=(0.9, 0.999), eps=1e-8)
+        module.train()
+        for step, rows in zip(range(steps), batches):
+            optimizer.param_groups[0]["lr"] = rates(step)
+            x, y = (tensor.to(chip) for tensor in draw(rows))
+            optimizer.zero_grad(set_to_none=True)
+            value = loss(module(x), y)
+            value.backward()
+            optimizer.step()
+            if not np.isfinite(seen := value.item()):
+                raise NwsError(f"the loss is {seen} at step {step + 1} of {steps}: use a smaller learning_rate")
+            if progress:
+                progress(step + 1, steps, seen)
+        module.eval()
+
+
+@contextlib.contextmanager
+def on_best_device(module: nn.Module) -> Iterator[torch.device]:
+    """The module is on the GPU meanwhile, where there is one. Fitted and saved ones know nothing of it."""
+    chip = device.best()
+    module.to(chip)
+    try:
+        yield chip
+    finally:
+        module.to("cpu")
 
 
 def falling(learning_rate: float, decays: int, steps: int) -> Callable[[int], float]:

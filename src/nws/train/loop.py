@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,24 +16,33 @@ from nws.net import Net, snapshot_records
 from nws.space import HyperParameters
 from nws.train.early_stopping import EarlyStopping
 
+if TYPE_CHECKING:
+    from nws.device import Mark
+
 VALIDATION_SHARE = 0.1
 DECAY = 0.96  # of the learning rate, after each epoch
 MAX_EPOCHS = 1000  # as in the 2020 program; early stopping comes long before
 
 
 class Engine(Protocol):
-    """Steps and evaluation of one net. Everything random but dropout and augmentation is decided in the loop."""
+    """Steps and evaluation of one net. Everything random but dropout and augmentation is decided in the loop.
+
+    An engine may put work off: what it returned, a number being an array () then, is filled in when `finish` is through.
+    """
 
     name: str
 
-    def train(self, batches: np.ndarray, learning_rate: float) -> float:
+    def train(self, batches: np.ndarray, learning_rate: float) -> float | np.ndarray:
         """One training step per row of `batches` (steps, B), indices of training images. Returns the mean loss."""
 
-    def accuracy(self, images: str, index: np.ndarray | None = None) -> float:
+    def accuracy(self, images: str, index: np.ndarray | None = None) -> float | np.ndarray:
         """Share of correct labels in evaluation mode on clean "train" or "test" images (all, or those of `index`)."""
 
     def theta(self) -> np.ndarray:
         """A copy of the weights, (P,) float32 in the order of the layout."""
+
+    def finish(self) -> Iterable[Mark]:
+        """Do what was put off, in order; go on after each mark once the device has passed it. Nothing to do on a CPU."""
 
 
 # (hyper-parameters, initial theta, images, seed of dropout and augmentation) -> engine
@@ -84,7 +93,27 @@ def train_net(
     schedule: Schedule = Schedule(),
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Net:
-    """Train one net: records before training and after each epoch, of which some are kept. Never depends on order or load.
+    """Train one net, from beginning to end. It never depends on order or load."""
+    whole = train_in_turns(job, images, make_engine, schedule, tell)
+    while True:
+        try:
+            next(whole).synchronize()
+        except StopIteration as end:
+            net: Net = end.value
+            return net
+
+
+def train_in_turns(
+    job: Job,
+    images: ImageSet,
+    make_engine: MakeEngine,
+    schedule: Schedule,
+    tell: Callable[[Progress], None],
+) -> Generator[Mark, None, Net]:
+    """Train one net: records before training and after each epoch, of which some are kept.
+
+    A generator, so that one thread can look after many nets on a GPU: it hands out a mark wherever it would have to wait for the
+    device, and wants to be resumed once that is passed. On a CPU it runs through.
 
     All T records are held in memory until the end: 4 bytes x P x T, 60 MB for the fixed net after 160 epochs.
     """
@@ -100,16 +129,19 @@ def train_net(
     records, history = [], []
     step, status, learning_rate = 0, "ok", hp.learning_rate
     for epoch in range(schedule.epochs + 1):
-        seen, loss = 0, 0.0
+        seen = 0
+        loss: float | np.ndarray = 0.0
         if epoch > 0:  # the first record is the initialization
             batches = epoch_batches(images.y_train, training, hp.batch_size, order)
             loss = engine.train(batches, learning_rate)
             learning_rate *= DECAY
             step, seen = step + len(batches), batches.size
         records.append(engine.theta())
-        accuracy = engine.accuracy("train", validation)
+        shares = [engine.accuracy("train", watched), engine.accuracy("train", validation), engine.accuracy("test")]
+        yield from engine.finish()
+        accuracy = float(shares[1])
         stop = stopping.update(accuracy)
-        history.append([step, engine.accuracy("train", watched), accuracy, engine.accuracy("test"), stopping.filtered])
+        history.append([step, *map(float, shares), stopping.filtered])
         tell(Progress(number, epoch, accuracy, seen, tuple(history[-1])))
         if not (np.isfinite(loss) and np.isfinite(records[-1]).all()):
             status = "diverged"

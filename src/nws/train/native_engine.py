@@ -7,7 +7,8 @@ It works on theta itself, in the layout's order: nothing is converted. Compiled 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.space import PROPERTIES, HyperParameters
 from nws.train.loop import VALIDATION_SHARE
+
+if TYPE_CHECKING:
+    from nws.device import Mark
 
 _native: Any
 try:
@@ -114,6 +118,9 @@ class NativeEngine:
 
     def theta(self) -> np.ndarray:
         return np.asarray(self._net.theta())
+
+    def finish(self) -> Iterable[Mark]:
+        return ()
 
     # For tests and benchmarks.
 

@@ -1,4 +1,4 @@
-"""Who trains which net: this process, or a pool of processes with one thread each."""
+"""Who trains which net: this process, or a pool of processes with one thread each; on a GPU see side_by_side.py."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from nws.net import Net
 from nws.space import HyperParameters
 from nws.train.loop import Engine, Job, MakeEngine, Progress, Schedule, train_net
 
-ENGINES = ("auto", "native", "torch")
-
+ENGINES = ("auto", "native", "torch", "gpu")
 
 Tell = Callable[[Progress], None]
 
@@ -37,6 +36,7 @@ def train(
 ) -> Iterator[Net]:
     """Train the jobs and yield each net as it is done, in any order; the nets do not depend on `workers` or the order.
 
+    `workers` are processes of one thread each, but with engine="gpu" nets side by side on the one GPU; see `default_workers`.
     `images` holds the image set of every job by name. `tell` hears of every record (see `Progress`). Closing the iterator
     ends the workers. Raises NwsError when an image set is missing or a worker dies.
     """
@@ -44,7 +44,12 @@ def train(
     for job in jobs:
         if job.hp.dataset not in images:
             raise unknown(f"net {job.number} wants an image set that was not given:", job.hp.dataset, images)
-    if min(workers, len(jobs)) <= 1:
+    if engine == "gpu":
+        from nws.device import CudaLane
+        from nws.train.side_by_side import side_by_side
+
+        yield from side_by_side(jobs, images, schedule, [CudaLane() for _ in range(min(workers, len(jobs)))], tell)
+    elif min(workers, len(jobs)) <= 1:
         with _one_thread():
             for job in jobs:
                 yield train_net(job, images[job.hp.dataset], make_engine(engine), schedule, tell)
@@ -53,7 +58,10 @@ def train(
 
 
 def make_engine(name: str) -> MakeEngine:
-    """What makes the engine of a net. "auto": the native one for every net it can train (`native_engine.why_not`), else torch."""
+    """What makes the engine of a net. "auto": the native one for every net it can train (`native_engine.why_not`), else torch.
+
+    "auto" never takes the GPU: it cannot know how busy that is, and the engine of a zoo should not depend on where it is resumed.
+    """
     if name not in ENGINES:
         raise unknown("engine", name, ENGINES)
     from nws.train import native_engine
@@ -64,6 +72,12 @@ def make_engine(name: str) -> MakeEngine:
         return native_engine.NativeEngine
     if name == "torch":
         return _torch_engine
+    if name == "gpu":
+        from nws import device
+
+        if reason := device.why_no_gpu():
+            raise NwsError(f"engine gpu: {reason}, or use --engine auto")
+        return _gpu_engine
     return _best_engine
 
 
@@ -71,6 +85,13 @@ def _torch_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed
     from nws.train.torch_engine import TorchEngine
 
     return TorchEngine(hp, theta, images, seed)
+
+
+def _gpu_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
+    from nws.device import CudaLane
+    from nws.train.gpu_engine import GpuEngine
+
+    return GpuEngine(hp, theta, images, seed, lane=CudaLane())
 
 
 def _best_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
@@ -83,6 +104,15 @@ def _best_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed:
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers(engine: str) -> int:
+    """One per core; as many nets on a GPU as it has queues for."""
+    if engine == "gpu":
+        from nws.device import LANES
+
+        return LANES
+    return cores()
 
 
 @contextlib.contextmanager

@@ -2,100 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from nws import cnn
-from nws.augment import augment
+from nws.augment import CHUNK, augment
+from nws.device import Lane, Mark
 from nws.images import ImageSet
 from nws.space import HyperParameters
 
-EVALUATION_BATCH = 256  # larger batches leave the cache and are slower
+Resident = dict[str, tuple[torch.Tensor, torch.Tensor]]  # "train" and "test": pictures (N, 32, 32, 3) uint8, labels (N,)
+
+
+def resident(images: ImageSet, device: torch.device) -> Resident:
+    """The images in the memory of the device, as they are: a byte per value."""
+    pairs = {"train": (images.x_train, images.y_train), "test": (images.x_test, images.y_test)}
+    return {half: (torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)) for half, (x, y) in pairs.items()}
 
 
 class TorchEngine:
     """`Engine` in PyTorch (see loop.py). Float32 throughout: the weights are the object of study."""
 
     name = "torch"
+    evaluated_at_once = 256  # images; larger batches leave the cache and are slower
+    augmented_at_once = CHUNK
 
-    def __init__(self, hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int, *, dropout: float = cnn.DROPOUT):
+    def __init__(
+        self,
+        hp: HyperParameters,
+        theta: np.ndarray,
+        images: ImageSet | Resident,
+        seed: int,
+        *,
+        dropout: float = cnn.DROPOUT,
+        lane: Lane = Lane(),  # noqa: B008 (the CPU has no state)
+    ):
         self._hp = hp
         self._layout = cnn.layout(hp)
-        self._random = torch.Generator().manual_seed(seed)
-        self._images = {
-            "train": (torch.from_numpy(images.x_train), torch.from_numpy(images.y_train.astype(np.int64))),
-            "test": (torch.from_numpy(images.x_test), torch.from_numpy(images.y_test.astype(np.int64))),
-        }
+        self._random = lane.generator(seed)
+        self._images = resident(images, lane.device) if isinstance(images, ImageSet) else images
         self._module = cnn.module(hp, self._random, dropout)
         state = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in self._layout.state_dict(theta).items()}
         self._module.load_state_dict(state, strict=False)  # num_batches_tracked has no part in theta
-        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._weights, self._gradient = _on_one_vector(list(self._module.parameters()))
+        self._module.to(lane.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._values, self._weights, self._gradient = _on_one_vector(self._module)
         self._update = OPTIMIZERS[hp.optimizer](self._weights, self._gradient)
 
     def train(self, batches: np.ndarray, learning_rate: float) -> float:
         self._module.train()
         total = torch.zeros(())
         for index in torch.from_numpy(batches):
-            x, y = self._load("train", index)
-            if self._hp.augmentation:
-                x = augment(x, self._random)
-            self._gradient.zero_()
-            loss = functional.cross_entropy(self._module(x), y)
-            loss.backward()
-            self._update(learning_rate)
-            total += loss.detach()
+            total += self._step(index, learning_rate)
         return float(total) / len(batches)
 
     @torch.inference_mode()
     def accuracy(self, images: str, index: np.ndarray | None = None) -> float:
         self._module.eval()
         rows = torch.arange(len(self._images[images][1])) if index is None else torch.from_numpy(index)
-        hits = 0
-        for chunk in rows.split(EVALUATION_BATCH):
-            x, y = self._load(images, chunk)
-            hits += int((self._module(x).argmax(1) == y).sum())
-        return hits / len(rows)
+        return sum(int(self._hits(images, chunk)) for chunk in rows.split(self.evaluated_at_once)) / len(rows)
 
     def theta(self) -> np.ndarray:
         return self._layout.from_state_dict(self._module.state_dict())
+
+    def finish(self) -> Iterable[Mark]:
+        return ()
+
+    def _step(self, index: torch.Tensor, learning_rate: float | torch.Tensor) -> torch.Tensor:
+        """One training step on these images; their mean loss."""
+        x, y = self._load("train", index)
+        if self._hp.augmentation:
+            x = augment(x, self._random, self.augmented_at_once)
+        self._gradient.zero_()
+        loss = functional.cross_entropy(self._module(x), y)
+        loss.backward()
+        self._update(learning_rate)
+        return loss.detach()
+
+    def _hits(self, images: str, index: torch.Tensor) -> torch.Tensor:
+        x, y = self._load(images, index)
+        return (self._module(x).argmax(1) == y).sum()
 
     def _load(self, images: str, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x, y = self._images[images]
         return x[index].permute(0, 3, 1, 2).float().div_(255.0), y[index]  # (B, 3, 32, 32), channels last in memory
 
 
-def _on_one_vector(parameters: list[torch.nn.Parameter]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Lay all parameters, and their gradients, on one vector each: an optimizer step is then a few operations, not hundreds."""
-    size = sum(p.numel() for p in parameters)
-    weights, gradient = torch.empty(size), torch.zeros(size)
+def _on_one_vector(module: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Lay a module's numbers on one vector: (all of them, its weights, their gradient), batch norm's statistics after the weights.
+
+    An optimizer step is then a few operations, not hundreds, and a record one copy. Each tensor begins at a multiple of 64 bytes,
+    as if it had memory of its own; what lies between stays 0.
+    """
+    parameters = list(module.parameters())
+    statistics = [b for b in module.buffers() if b.is_floating_point()]
+    size, total = (sum(_room(t) for t in tensors) for tensors in (parameters, parameters + statistics))
+    values = torch.zeros(total, device=parameters[0].device)
+    gradient = torch.zeros(size, device=values.device)
     start = 0
-    for p in parameters:
+    for tensor in (*parameters, *statistics):
         # as_strided keeps a filter's channels-last order; the vector's order is nobody's concern.
-        here = [v[start : start + p.numel()].as_strided(p.shape, p.stride()) for v in (weights, gradient)]
-        here[0].copy_(p.detach())
-        p.data, p.grad = here
-        start += p.numel()
-    return weights, gradient
+        here = values.as_strided(tensor.shape, tensor.stride(), start)
+        here.copy_(tensor.detach())
+        tensor.data = here
+        if start < size:
+            tensor.grad = gradient.as_strided(tensor.shape, tensor.stride(), start)
+        start += _room(tensor)
+    return values, values[:size], gradient
 
 
-# Optimizers with TensorFlow 1's semantics (A.1): (weights, gradient) -> update(learning_rate), in place.
-Update = Callable[[float], None]
+def _room(tensor: torch.Tensor) -> int:
+    return -(-tensor.numel() // 16) * 16
+
+
+# Optimizers with TensorFlow 1's semantics (A.1): (weights, gradient) -> update(learning_rate), in place. What changes from step
+# to step is in tensors, never in a Python number: a captured step repeats the numbers it was recorded with (nws.device).
+Update = Callable[[float | torch.Tensor], None]
 
 
 def adam(w: torch.Tensor, g: torch.Tensor, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Update:
     """Epsilon is added before the bias correction of v, which PyTorch does the other way round."""
-    m, v, t = torch.zeros_like(w), torch.zeros_like(w), 0
+    m, v = torch.zeros_like(w), torch.zeros_like(w)
+    # beta^t in float64: 1 - beta2 is a thousandth, of which float32 would keep four digits.
+    power1, power2 = (torch.ones((), dtype=torch.float64, device=w.device) for _ in range(2))
 
-    def update(learning_rate: float) -> None:
-        nonlocal t
-        t += 1
+    def update(learning_rate: float | torch.Tensor) -> None:
+        power1.mul_(beta1)
+        power2.mul_(beta2)
         m.lerp_(g, 1 - beta1)
         v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        w.addcdiv_(m, v.sqrt().add_(epsilon), value=-learning_rate * (1 - beta2**t) ** 0.5 / (1 - beta1**t))
+        rate = learning_rate * (1 - power2).sqrt() / (1 - power1)
+        w.addcdiv_(m * rate, v.sqrt().add_(epsilon), value=-1)
 
     return update
 
@@ -104,9 +143,9 @@ def rmsprop(w: torch.Tensor, g: torch.Tensor, decay: float = 0.9, epsilon: float
     """The accumulator starts at 1, which makes the first steps small, and epsilon stands inside the root."""
     v = torch.ones_like(w)
 
-    def update(learning_rate: float) -> None:
+    def update(learning_rate: float | torch.Tensor) -> None:
         v.mul_(decay).addcmul_(g, g, value=1 - decay)
-        w.addcdiv_(g, (v + epsilon).sqrt_(), value=-learning_rate)
+        w.addcdiv_(g * learning_rate, (v + epsilon).sqrt_(), value=-1)
 
     return update
 
@@ -115,9 +154,9 @@ def momentum(w: torch.Tensor, g: torch.Tensor, beta: float = 0.95) -> Update:
     """No dampening, no Nesterov."""
     velocity = torch.zeros_like(w)
 
-    def update(learning_rate: float) -> None:
+    def update(learning_rate: float | torch.Tensor) -> None:
         velocity.mul_(beta).add_(g)
-        w.add_(velocity, alpha=-learning_rate)
+        w.sub_(velocity * learning_rate)
 
     return update
 
