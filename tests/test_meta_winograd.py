@@ -78,9 +78,9 @@ def passed(net, x):
 
 @pytest.mark.parametrize("slice_length", [130, 1000])
 def test_the_dmc_is_the_plain_module(slice_length):
-    """As exact as the same layers in Conv1d, measured against float64. A ReLU near 0 may flip and change gradients: hence the median."""
+    """As exact as the same layers in Conv1d, measured against float64. A ReLU near 0 may flip: hence the median."""
     errors = []
-    for seed in range(5):
+    for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
         ours, plain, exact = (make(slice_length, 3, dropout=0.0) for make in (module, plain_module, plain_module))
         glorot(ours, generator)
@@ -104,7 +104,7 @@ def test_batch_norm_is_that_of_a_signal(length):
         with torch.no_grad():
             norm.weight.copy_(torch.linspace(-1, 2, 6))
             norm.bias.copy_(torch.linspace(0, 1, 6))
-        own = x.to(kind).contiguous(memory_format=torch.channels_last).requires_grad_()
+        own = x.to(kind).contiguous(memory_format=torch.channels_last).detach().requires_grad_()
         norm(own).backward(gradient.to(kind))
         after = norm(own).detach()
         results.append(

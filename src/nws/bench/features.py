@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nws import cnn
-from nws.bench.pairs import paired
+from nws.bench.pairs import Work, paired
 from nws.features import PERCENTILES, layer_statistics, statistics
 from nws.layout import Layout
 from nws.space import FIXED
@@ -17,55 +17,45 @@ from nws.space import FIXED
 def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
     """The 480 layer-wise features and the 16 of a whole vector: ms of CPU time per vector of 92,868 weights, one core.
 
-    The vectors are worked on in blocks, as `nws classify` does; 3,000 of them (quick: 64) for the first row, which is timed once
-    against as many vectors as the peer does in about the same time.
+    Ours does 3,000 vectors (quick: 64), the peer as many as it does in about the same time.
     """
     layout = cnn.layout(FIXED.net(0, 0))
     theta = np.random.default_rng(0).standard_normal((64 if quick else 3000, layout.size), np.float32)
-    n, rounds = len(theta), 3
-    one = max(8, n // 20)  # the peer's share of the vectors
-    for what, peer, part, target in (
-        ("480 layer-wise features", vector_by_vector, one, 10.0),
-        ("480 layer-wise features", group_by_group, max(16, n // 8), None),
-    ):
-        ours, theirs, ratio = paired(
-            lambda: layer_statistics(theta, layout), lambda peer=peer, part=part: peer(theta[:part], layout), rounds
-        )
-        yield {
+    some = theta[:64]
+    few = slice(8 if quick else 150)  # of the vectors, for a peer that takes longer for each
+
+    def row(what: str, n: int, ours: Work, part: int, peer: Work, against: str, target: float | None) -> dict[str, Any]:
+        taken, _, ratio = paired(ours, peer, 3)
+        return {
             "benchmark": "features",
             "what": what,
-            "value": 1000 * ours / n,
+            "value": 1000 * taken / n,
             "unit": "ms per vector",
             "ratio": ratio * n / part,
-            "against": peer.__doc__,
+            "against": against,
             "target": target,
             "vectors": n,
         }
-    some = theta[:64]
-    ours, _, ratio = paired(lambda: statistics(some), lambda: [measured(v) for v in some[:16]], rounds)
-    yield {
-        "benchmark": "features",
-        "what": "16 features",
-        "value": 1000 * ours / 64,
-        "unit": "ms per vector",
-        "ratio": 4 * ratio,
-        "against": vector_by_vector.__doc__,
-        "target": None,
-        "vectors": 64,
-    }
+
+    def layers() -> np.ndarray:
+        return layer_statistics(theta, layout)
+
+    n, part, usual = len(theta), len(theta[few]), "numpy.percentile, mean, var and scipy's skew"
+    name = "480 layer-wise features"
+    yield row(name, n, layers, part, lambda: group_by_group(theta[few], layout), f"{usual}, group by group", 10.0)
+    yield row(name, n, layers, len(some), lambda: group_of_all(some, layout), f"{usual}, group by group, 64 vectors at once", None)
+    yield row("16 features", 64, lambda: statistics(some), 16, lambda: [measured(v) for v in some[:16]], usual, None)
 
 
-def vector_by_vector(theta: np.ndarray, layout: Layout) -> np.ndarray:
-    """numpy.percentile, mean, var and scipy's skew, group by group of each vector"""
+def group_by_group(theta: np.ndarray, layout: Layout) -> list[np.ndarray]:
+    """The 480 features of each vector (n, P), one after another."""
+    return [group_of_all(vector, layout) for vector in theta]
+
+
+def group_of_all(theta: np.ndarray, layout: Layout) -> np.ndarray:
+    """The 480 features of vectors (..., P), all of them at once."""
     last = layout.tensors[-1].layer
-    groups = [slice(t.start, t.stop) for t in layout.tensors if t.layer != last]
-    return np.array([[measured(vector[group]) for group in groups] for vector in theta])
-
-
-def group_by_group(theta: np.ndarray, layout: Layout) -> np.ndarray:
-    """the same for all vectors at once, group by group"""
-    last = layout.tensors[-1].layer
-    return np.stack([measured(theta[:, t.start : t.stop]) for t in layout.tensors if t.layer != last], axis=1)
+    return np.stack([measured(theta[..., t.start : t.stop]) for t in layout.tensors if t.layer != last], axis=-2)
 
 
 def measured(x: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def _accuracy_rows() -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
         kind = np.arange(600) % CLASSES
         noise = rng.standard_normal((600, 401)).astype(np.float32)
-        x = noise[:, 1:] + np.float32([-0.25, 0, 0.25])[kind, None] * noise[:, :-1]
+        x = noise[:, 1:] + np.array([-0.25, 0, 0.25], np.float32)[kind, None] * noise[:, :-1]
         for precision, found in rounds.items():
             model = DMC(slice_length=200, batch_size=32, max_steps=150, random_state=seed, precision=precision)
             found.append(model.fit(list(x[:300]), kind[:300]).score(x[300:, 100:300], kind[300:]))

@@ -1,8 +1,8 @@
 """Batch norm of the DMC's convolutions: PyTorch's, with sums that hold.
 
 In channels_last PyTorch 2.13 adds the values of a channel one after another in float32 (CPU): the result of a first layer of 16
-slices of 1,000 was off by 3e-5, of the whole net by 2e-3, a hundred times the rounding of the same net in Conv1d. Here they are added
-slice by slice, and the slices' sums in float64 (tests/test_meta_winograd.py).
+slices of 1,000 was off by 3e-5, of the whole net by 2e-3, a hundred times the rounding of the same net in Conv1d. Here they are
+added slice by slice, and the slices' sums in float64 (tests/test_meta_winograd.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class BatchNorm(nn.BatchNorm2d):
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
             self.running_var.lerp_(variance * (values / max(1, values - 1)), self.momentum)  # type: ignore[union-attr, arg-type]
-        return out  # type: ignore[no-any-return]
+        return out
 
 
 class _Normalized(torch.autograd.Function):

@@ -45,9 +45,9 @@ class Network(nn.Sequential):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training or self.precision == "float32":
-            return super().forward(x)  # type: ignore[no-any-return]
+            return super().forward(x)
         with torch.autocast(x.device.type, torch.bfloat16):
-            return super().forward(x).float()  # type: ignore[no-any-return]
+            return super().forward(x).float()
 
 
 def module(slice_length: int, outputs: int, dropout: float = 0.5, generator: torch.Generator | None = None) -> Network:

@@ -1,13 +1,12 @@
-"""One-dimensional convolution with 5 taps in 2.5 times fewer multiplications: Winograd's (Toom-Cook's) algorithm as matrix products.
+"""Convolution with 5 taps in 2.5 times fewer multiplications: Winograd's (Toom-Cook's) algorithm as matrix products.
 
 Four neighbouring outputs are a piece of a product of polynomials: evaluate the 8 inputs x they see and the 5 taps w at 8 points,
 multiply, interpolate: y = AT ((G w) * (BT x)). Over C channels in and O out, the multiplication at each point is one matrix
 product (B T, C) x (C, O), T tiles of four outputs each. The gradients are the transposed steps.
 
 Measured for batch 64 on one core with AVX2, against PyTorch's convolution, forward and backward: 2.5 times faster for 256 -> 256
-channels, 1.5 times for 64 -> 128; for fewer the transforms cost more than they save. Relative error (norm, against float64): outputs
-6e-7 to 8e-7 (PyTorch 2e-7 to 5e-7), input gradient 9e-7 (5e-7), weight gradient 1e-6 (1e-6 to 2.5e-6), all of them the rounding of
-float32. The points are those of train/native/winograd.hpp.
+channels, 1.5 times for 64 -> 128; for fewer the transforms cost more than they save. Relative error (norm, against float64):
+outputs 6e-7 to 8e-7 (PyTorch 2e-7 to 5e-7), input gradient 9e-7 (5e-7), weight gradient 1e-6 (1e-6 to 2.5e-6). The points are those of train/native/winograd.hpp.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class Convolution(nn.Conv2d):
         mixed = torch.is_autocast_enabled(x.device.type)
         if self.in_channels < NARROW or x.device.type != "cpu" or x.dtype != torch.float32 or mixed:
             return super().forward(x)
-        return _Winograd.apply(x, self.weight, self.bias)  # type: ignore[no-any-return]
+        return _Winograd.apply(x, self.weight, self.bias)
 
 
 class _Winograd(torch.autograd.Function):
@@ -127,20 +126,20 @@ class _Tiles:
 
     def evaluate(self, signals: torch.Tensor) -> torch.Tensor:
         """A y: (n, L, O) -> (n T, SEEN, O)."""
-        n, _, O = signals.shape
-        out, padded = signals.new_empty(n, self.T, SEEN, O), signals.new_zeros(self.T, TILE, O)
+        n, _, outputs = signals.shape
+        out, padded = signals.new_empty(n, self.T, SEEN, outputs), signals.new_zeros(self.T, TILE, outputs)
         for signal, values in zip(signals, out):
-            padded.view(-1, O)[: self.length] = signal
+            padded.view(-1, outputs)[: self.length] = signal
             torch.bmm(_AT.T.expand(self.T, -1, -1), padded, out=values)
-        return out.view(n * self.T, SEEN, O)
+        return out.view(n * self.T, SEEN, outputs)
 
     def interpolate(self, values: torch.Tensor, out: torch.Tensor) -> None:
         """The transposed `evaluate`: (n T, SEEN, O) -> out (n, L, O)."""
-        n, _, O = out.shape
-        padded = values.new_empty(self.T, TILE, O)
-        for tiles, signal in zip(values.view(n, self.T, SEEN, O), out):
+        n, _, outputs = out.shape
+        padded = values.new_empty(self.T, TILE, outputs)
+        for tiles, signal in zip(values.view(n, self.T, SEEN, outputs), out):
             torch.bmm(_AT.expand(self.T, -1, -1), tiles, out=padded)
-            signal.copy_(padded.view(-1, O)[: self.length])
+            signal.copy_(padded.view(-1, outputs)[: self.length])
 
 
 def _parts(signals: torch.Tensor) -> Iterator[tuple[slice, _Tiles]]:
