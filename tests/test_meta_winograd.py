@@ -76,18 +76,17 @@ def passed(net, x):
     return [t.detach().double() for t in (out, evaluated, torch.cat([p.grad.flatten() for p in net.parameters()]))]
 
 
-@pytest.mark.parametrize("slice_length", [130, 1000])
-def test_the_dmc_is_the_plain_module(slice_length):
+def test_the_dmc_is_the_plain_module():
     """As exact as the same layers in Conv1d, measured against float64. A ReLU near 0 may flip: hence the median."""
     errors = []
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
-        ours, plain, exact = (make(slice_length, 3, dropout=0.0) for make in (module, plain_module, plain_module))
+        ours, plain, exact = (make(400, 3, dropout=0.0) for make in (module, plain_module, plain_module))
         glorot(ours, generator)
         for other in (plain, exact.double()):
             for a, b in zip(ours.parameters(), other.parameters(), strict=True):
                 b.data.copy_(a.data.reshape(b.shape))
-        x = torch.randn(16, slice_length, generator=generator)
+        x = torch.randn(16, 400, generator=generator)
         reference = passed(exact, x.double())
         errors.append([[(a - b).norm() / b.norm() for a, b in zip(passed(net, x), reference)] for net in (ours, plain)])
     of_ours, of_plain = np.median(errors, axis=0)

@@ -6,7 +6,8 @@ product (B T, C) x (C, O), T tiles of four outputs each. The gradients are the t
 
 Measured for batch 64 on one core with AVX2, against PyTorch's convolution, forward and backward: 2.5 times faster for 256 -> 256
 channels, 1.5 times for 64 -> 128; for fewer the transforms cost more than they save. Relative error (norm, against float64):
-outputs 6e-7 to 8e-7 (PyTorch 2e-7 to 5e-7), input gradient 9e-7 (5e-7), weight gradient 1e-6 (1e-6 to 2.5e-6). The points are those of train/native/winograd.hpp.
+outputs 6e-7 to 8e-7 (PyTorch 2e-7 to 5e-7), input gradient 9e-7 (5e-7), weight gradient 1e-6 (1e-6 to 2.5e-6). The points
+are those of train/native/winograd.hpp.
 """
 
 from __future__ import annotations
