@@ -368,6 +368,7 @@ def test_a_loss_that_is_not_finite_is_an_error():
         DMC(**(QUICK | {"learning_rate": 1e30, "max_steps": 20})).fit(x, kind)
 
 
+@pytest.mark.slow  # emulated where the processor has no instructions for it: minutes
 def test_bfloat16_learns_as_float32_does_and_predicts_in_float32():
     x, kind = vectors(48, np.random.default_rng(1))
     settings = {**QUICK, "max_steps": 50, "batch_size": 16}
