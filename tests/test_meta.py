@@ -366,3 +366,19 @@ def test_a_loss_that_is_not_finite_is_an_error():
     x, kind = vectors(9, np.random.default_rng(0))
     with pytest.raises(nws.NwsError, match="smaller learning_rate"):
         DMC(**(QUICK | {"learning_rate": 1e30, "max_steps": 20})).fit(x, kind)
+
+
+@pytest.mark.slow  # emulated where the processor has no instructions for it: minutes
+def test_bfloat16_learns_as_float32_does_and_predicts_in_float32():
+    x, kind = vectors(48, np.random.default_rng(1))
+    settings = {**QUICK, "max_steps": 50, "batch_size": 16}
+    models = [DMC(**settings, precision=precision).fit(list(x), kind) for precision in ("float32", "bfloat16")]
+    x, kind = vectors(60, np.random.default_rng(2))
+    for model in models:
+        assert model.score(x[:, 10 : 10 + LENGTH], kind) > 0.8
+        assert {p.dtype for p in model.module_.parameters()} == {torch.float32}
+    scores = [model.predict_proba(x[:, :LENGTH]) for model in models]
+    assert not np.array_equal(*scores)
+    assert models[1].module_(torch.from_numpy(x[:, :LENGTH])).dtype == torch.float32
+    with pytest.raises(nws.NwsError, match="precision 'float16' is unknown: use one of"):
+        DMC(precision="float16").fit(list(x), kind)

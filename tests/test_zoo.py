@@ -88,7 +88,7 @@ def test_what_about_holds_becomes_json(tmp_path):
         (lambda z: z.vectors([0], [6]), "net 0 has no snapshot 6"),
         (lambda z: z.vectors([0], [1], "head"), "part 'head' is unknown"),
         (lambda z: z.slices([0], [1], [0], 93), "slice 93 is longer than net 0 (92 weights)"),
-        (lambda z: z.slices([0], [1], [83], 10), "start at 0 to 82, not 83 to 83"),
+        (lambda z: z.slices([0], [1], [83], 10), "start at 0 to 82, not at 83"),
         (lambda z: z.slices([0], [1], [-1], 10), "start at 0 to 82"),
         (lambda z: z.slices([0], [1.5], [0], 10), "must be whole numbers"),
         (lambda z: z.slices([0], [1], [0], 0), "a slice of 0 weights"),

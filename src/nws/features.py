@@ -16,7 +16,7 @@ from nws.layout import Layout, Tensor
 PERCENTILES = (1, 25, 50, 75, 99)
 MEASURES = ("mean", "variance", "skewness", *(f"p{q}" for q in PERCENTILES))
 STATISTICS = (*MEASURES, *(f"{name}_d" for name in MEASURES))  # _d: of the gradient, as in Fig. 17
-_CHUNK = 1 << 18  # values worked on at once: 2 MB as float64, so that the passes over them run in the cache
+_CHUNK = 1 << 16  # values worked on at once: 0.5 MB as float64, so that the passes over them run in the cache
 _ROWS = 64  # of theta read at once, so that a memory-mapped theta is read in order
 
 

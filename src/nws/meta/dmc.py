@@ -13,16 +13,18 @@ from torch import nn
 
 from nws import device
 from nws.dropout import Dropout
-from nws.errors import NwsError
+from nws.errors import NwsError, unknown
+from nws.meta.batch_norm import BatchNorm
 from nws.meta.contract import Meta, Progress, Shapes, positive, seed, slice_rows, weight_vectors
 from nws.meta.fit import epochs, falling, fit, on_best_device, steps_per_epoch
+from nws.meta.winograd import Convolution
 
 # Channels of each convolution; p: pooled, ?: pooled only while the signal is longer than SHORT.
 _LOCAL = ("8p", "16p", "32", "64p", "128", "256?", "256?", "256?", "256?", "256?", "256?", "256p")
 _GLOBAL = ("8p", "16p", "32p", "64p", "128p", "128p", "128p", "128p", "128p", "128", "256p", "256", "256p", "256", "256p")
 LONGEST_LOCAL = 40_000  # longer slices are read by the global net
 SHORT = 50
-KERNEL = 5
+PRECISIONS = ("float32", "bfloat16")
 UNITS = (1024, 1024, 1024, 1024, 64)
 _PREDICTED_AT_ONCE = 1 << 20  # weights: about 250 MB of activations
 
@@ -37,15 +39,27 @@ def architecture(slice_length: int) -> list[tuple[int, bool]]:
     return layers
 
 
-def module(slice_length: int, outputs: int, dropout: float = 0.5, generator: torch.Generator | None = None) -> nn.Sequential:
+class Network(nn.Sequential):
+    """Multiplies in `precision` while it trains; batch norm's statistics, the weights and all predictions are float32."""
+
+    precision = "float32"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or self.precision == "float32":
+            return super().forward(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return super().forward(x).float()
+
+
+def module(slice_length: int, outputs: int, dropout: float = 0.5, generator: torch.Generator | None = None) -> Network:
     """The net: slices (B, L) -> (B, outputs). Its values are PyTorch's defaults, see `glorot`."""
-    # Convolutions over pictures one row high, because channels_last exists for pictures only: a step takes 3/4 of Conv1d's time.
+    # Convolutions over pictures one row high, because channels_last exists for pictures only.
     steps: OrderedDict[str, nn.Module] = OrderedDict(picture=nn.Unflatten(1, (1, 1, slice_length)))
     channels, length = 1, slice_length
     for i, (width, pooled) in enumerate(architecture(slice_length), 1):
-        steps[f"conv{i}"] = nn.Conv2d(channels, width, (1, KERNEL), padding=(0, KERNEL // 2))
+        steps[f"conv{i}"] = Convolution(channels, width)
         steps[f"conv{i}_activation"] = nn.ReLU()
-        steps[f"conv{i}_norm"] = nn.BatchNorm2d(width)
+        steps[f"conv{i}_norm"] = BatchNorm(width)
         if pooled:
             steps[f"pool{i}"] = nn.MaxPool2d((1, 2))
         channels, length = width, length // (1 + pooled)
@@ -56,7 +70,7 @@ def module(slice_length: int, outputs: int, dropout: float = 0.5, generator: tor
         steps[f"fc{i}_norm"] = nn.BatchNorm1d(width)
         steps[f"fc{i}_dropout"] = Dropout(dropout, generator)
     steps["out"] = nn.Linear(UNITS[-1], outputs)
-    return nn.Sequential(steps).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
+    return Network(steps).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # absent from torch's stubs
 
 
 def glorot(net: nn.Module, generator: torch.Generator) -> None:
@@ -72,6 +86,7 @@ class DMC(Meta):
 
     While fitting, each step reads one fresh random slice of each vector of its batch. Cross-entropy, or the absolute error of a
     regression; Adam, `learning_rate` times 0.95 `decays` times in the run of `epochs` passes (at most `max_steps` steps).
+    `precision` "bfloat16" multiplies in 16 bits while fitting, for processors and GPUs that have instructions for it.
     Same arguments, data, machine and number of threads: the same weights, bit for bit.
 
     Fitted: `module_`, the net in evaluation mode, (B, L) -> (B, outputs); `n_features_in_`, the slice length L.
@@ -79,7 +94,7 @@ class DMC(Meta):
 
     reads = "weights"
     _learned = "module_"
-    module_: nn.Sequential
+    module_: Network
 
     def __init__(
         self,
@@ -92,6 +107,7 @@ class DMC(Meta):
         max_steps: int | None = None,
         random_state: int = 0,
         regression: bool = False,
+        precision: str = "float32",
     ):
         self.slice_length = slice_length
         self.epochs = epochs
@@ -102,6 +118,7 @@ class DMC(Meta):
         self.max_steps = max_steps
         self.random_state = random_state
         self.regression = regression
+        self.precision = precision
 
     def fit(self, X: Any, y: Any, progress: Progress | None = None) -> Self:
         """X: n float vectors, of any lengths from a slice up (memory maps will do); y (n,) labels or numbers.
@@ -115,6 +132,7 @@ class DMC(Meta):
         chip = device.best()  # of which dropout wants a generator of its own
         net = self._module(generator if chip.type == "cpu" else torch.Generator(chip).manual_seed(int(self.random_state)))
         glorot(net, generator)
+        net.precision = self.precision
         targets = torch.from_numpy(target.astype(np.float32) if self.regression else target)
 
         def draw(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -144,9 +162,11 @@ class DMC(Meta):
             positive("decays", self.decays, whole=True)
         if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
             raise NwsError(f"dropout={self.dropout!r}: must be a share of units, at least 0 and below 1")
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
         seed(self.random_state)
 
-    def _module(self, generator: torch.Generator | None = None) -> nn.Sequential:
+    def _module(self, generator: torch.Generator | None = None) -> Network:
         with torch.random.fork_rng(devices=[]):  # PyTorch's own initialization must not disturb the caller's random numbers
             return module(self.n_features_in_, self._outputs, self.dropout, generator)
 

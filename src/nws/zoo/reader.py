@@ -12,7 +12,6 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,21 +66,22 @@ class ThetaReader:
         if length < 1:
             raise NwsError(f"a slice of {length} weights is none: use a length of at least 1")
         out = np.empty((len(nets), length), _FLOAT)
+        order = np.argsort(nets, kind="stable")  # a file is looked up once, however the rows are shuffled
+        nets, snapshots, starts = nets[order], snapshots[order], starts[order]
         with self._lock:
-            for number, rows in _by_value(nets):
-                header = self.header(number)
-                _check_snapshots(number, header, snapshots[rows])
-                _check_starts(number, header, starts[rows], length)
-                first = ((snapshots[rows] - 1) * header.weights + starts[rows]).tolist()
+            first = self._positions(nets, snapshots, starts, length)
+            current = -1
+            for row, number, begin in zip(order.tolist(), nets.tolist(), first.tolist(), strict=True):
                 if via == "memmap":
-                    values = self._map(number)
-                    for row, begin in zip(rows.tolist(), first, strict=True):
-                        out[row] = values[begin : begin + length]
+                    if number != current:
+                        values = self._map(number)
+                    out[row] = values[begin : begin + length]
                 else:
-                    descriptor, offset = self._file(number), header.offsets["theta"]
-                    for row, begin in zip(rows.tolist(), first, strict=True):
-                        if os.preadv(descriptor, [out[row]], offset + 4 * begin) != 4 * length:  # rare: in pieces, or cut short
-                            read_into(descriptor, out[row], offset + 4 * begin, net_path(self._root, number))
+                    if number != current:
+                        descriptor, offset = self._file(number), self._headers[number][1].offsets["theta"]
+                    if os.preadv(descriptor, [out[row]], offset + 4 * begin) != 4 * length:  # rare: in pieces, or cut short
+                        read_into(descriptor, out[row], offset + 4 * begin, net_path(self._root, number))
+                current = number
         return out
 
     def vectors(self, nets: Any, snapshots: Any, part: str) -> list[np.ndarray]:
@@ -96,6 +96,21 @@ class ThetaReader:
                 where = header.layout.part(part)
                 views.append(self._map(number)[begin + where.start : begin + where.stop])
         return views
+
+    def _positions(self, nets: np.ndarray, snapshots: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+        """Where each slice begins in its net's theta (S * P,), checked. `nets` in rising order."""
+        begins = np.flatnonzero(np.diff(nets, prepend=-1))
+        headers = [self.header(number) for number in nets[begins].tolist()]
+        rows = np.diff(begins, append=len(nets))
+        kept = np.repeat(np.array([h.snapshots for h in headers], np.int64), rows)
+        weights = np.repeat(np.array([h.weights for h in headers], np.int64), rows)
+        wrong = (snapshots < 1) | (snapshots > kept) | (starts < 0) | (starts > weights - length)
+        if wrong.any():
+            at = int(wrong.argmax())
+            header = self.header(int(nets[at]))
+            _check_snapshots(int(nets[at]), header, snapshots[at])
+            _check_start(int(nets[at]), header, int(starts[at]), length)
+        return (snapshots - 1) * weights + starts
 
     def _file(self, number: int) -> int:
         if number not in self._files:
@@ -140,13 +155,6 @@ class ThetaReader:
         return descriptor
 
 
-def _by_value(numbers: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each distinct number with the rows that hold it, so that a file is looked up once however the rows are shuffled."""
-    order = np.argsort(numbers, kind="stable")
-    values, begins = np.unique(numbers[order], return_index=True)
-    yield from zip(values.tolist(), np.split(order, begins[1:]), strict=False)
-
-
 def _whole(numbers: Any) -> np.ndarray:
     array = np.asarray(numbers)
     if array.size and array.dtype.kind not in "iu":
@@ -160,13 +168,11 @@ def _check_snapshots(number: int, header: Header, snapshots: Any) -> None:
         raise NwsError(f"net {number} has no snapshot {wrong[0]}: use 1 to {header.snapshots}")
 
 
-def _check_starts(number: int, header: Header, starts: np.ndarray, length: int) -> None:
+def _check_start(number: int, header: Header, start: int, length: int) -> None:
     if length > header.weights:
         raise NwsError(f"slice {length:,} is longer than net {number} ({header.weights:,} weights): use a shorter slice")
-    if starts.min() < 0 or starts.max() > header.weights - length:
-        raise NwsError(
-            f"net {number}: slices of {length:,} start at 0 to {header.weights - length:,}, not {starts.min()} to {starts.max()}"
-        )
+    if not 0 <= start <= header.weights - length:
+        raise NwsError(f"net {number}: slices of {length:,} start at 0 to {header.weights - length:,}, not at {start}")
 
 
 def _with_more_files(attempt: Any) -> Any:
