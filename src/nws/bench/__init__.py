@@ -1,0 +1,1 @@
+"""The benchmarks that `nws bench` runs."""
