@@ -68,8 +68,8 @@ def _within(name: str, plain: HyperParameters, images: ImageSet, n: int) -> Iter
     """What is dear: parts of our own engine, and its distance from the machine's limit."""
     ours = partial(training, NativeEngine, plain, images, n)
     yield (
-        {"what": f"operations of training, {name} net", "unit": "operations/s", "against": "matrix product", "target": SHARE[name]},
-        lambda: (counted(ours(), operations(plain)), matrix_product()),
+        {"what": f"operations of training, {name} net", "unit": "Gop/s", "against": "matrix product", "target": SHARE[name]},
+        lambda: (counted(ours(), operations(plain) / 1e9), matrix_product()),
     )
     augmented = partial(training, NativeEngine, plain.with_(augmentation=True), images, n)
     yield (
@@ -151,6 +151,6 @@ def matrix_product(size: int = 1024) -> Run:
     def work() -> float:
         for _ in range(4):
             a @ b
-        return 4.0 * 2 * size**3
+        return 4 * 2 * size**3 / 1e9
 
     return timed(work)
