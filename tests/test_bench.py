@@ -53,7 +53,8 @@ def test_every_suite_is_listed():
 
 
 def test_a_failing_suite_leaves_the_others_alone(monkeypatch):
-    code = "import sys, json; print(json.dumps(dict(benchmark='b', what='w', value=1.0))); sys.exit(sys.argv[1:] == ['bad'] and 'lost')"
+    row = json.dumps({"benchmark": "b", "what": "w", "value": 1.0})
+    code = f"import sys; print({row!r}); sys.exit(sys.argv[1:] == ['bad'] and 'lost')"
     popen = subprocess.Popen
     monkeypatch.setattr(suites.subprocess, "Popen", lambda c, **k: popen([sys.executable, "-c", code, c[3]], **k))
     rows = list(suites.run(["bad", "good"]))

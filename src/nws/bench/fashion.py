@@ -21,7 +21,7 @@ LIMITS = {True: (110.0, 670), False: (105.0, 509)}  # augmentation -> seconds ai
 def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Wall seconds of `nws sample` of one fixed net, one worker, evaluation and writing included. None when quick: minutes each.
 
-    On the real files where they are found ($NWS_DATA, or the cache), else on noise of the same size, which takes as long.
+    On the real files where they are found ($NWS_DATA, or the cache), else on noise of the same size: the arithmetic is the same.
     """
     if quick:
         return
