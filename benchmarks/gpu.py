@@ -59,7 +59,7 @@ class Enough(Exception):  # noqa: N818 (no error)
 def check(sizes: Sizes, seconds: float) -> Iterator[Row]:
     """Are the nets right? Cheap, and first: figures of wrong nets are worth nothing."""
     import numpy as np
-    from subject import FIXED, random_pictures
+    from nws.bench.subject import FIXED, random_pictures
 
     from nws import cnn, device
     from nws.train.gpu_engine import GpuEngine
@@ -119,7 +119,7 @@ def queueing(engine: Any, batches: Any) -> Row:
 
 def streams(sizes: Sizes, seconds: float) -> Iterator[Row]:
     """Nets an hour, the fixed net, by streams."""
-    from subject import FIXED
+    from nws.bench.subject import FIXED
 
     rate = warm_up(sizes)
     yield {"what": "float32 matrix product, TF32 off", "tflops": round(rate / 1e12, 2)}
@@ -131,7 +131,7 @@ def streams(sizes: Sizes, seconds: float) -> Iterator[Row]:
 
 def mixture(sizes: Sizes, seconds: float) -> Iterator[Row]:
     """Nets an hour of the main space; and of the fixed net with augmentation."""
-    from subject import FIXED
+    from nws.bench.subject import FIXED
 
     from nws import MAIN
 
@@ -145,7 +145,7 @@ def mixture(sizes: Sizes, seconds: float) -> Iterator[Row]:
 
 def uncaptured(sizes: Sizes, seconds: float) -> Iterator[Row]:
     """What capturing is worth; and figures, should it fail."""
-    from subject import FIXED
+    from nws.bench.subject import FIXED
 
     n = min(PLAIN_STREAMS, max(sizes.streams))
     rate = warm_up(sizes)
@@ -201,7 +201,7 @@ def lane(sizes: Sizes, captured: bool = True) -> Any:
 
 def warm_up(sizes: Sizes) -> float:
     """Have the libraries load what a net needs, and return the rate of `product_rate`."""
-    from subject import FIXED
+    from nws.bench.subject import FIXED
 
     trial = Sizes(quick=True, chip=sizes.chip)
     with contextlib.suppress(Exception):  # what is wrong will be said where it is measured
@@ -231,7 +231,7 @@ def product_rate(sizes: Sizes) -> float:
 def nets_per_hour(hps: list[Any], n: int, seconds: float, sizes: Sizes, rate: float, captured: bool = True) -> Row:
     """Train n nets side by side for so long. Each net's speed counts from the end of its first epoch, in which it was captured."""
     import numpy as np
-    from subject import operations, random_pictures
+    from nws.bench.subject import operations, random_pictures
 
     from nws.train import Job, Progress, Schedule
     from nws.train.side_by_side import side_by_side

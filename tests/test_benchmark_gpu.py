@@ -95,7 +95,7 @@ def test_a_part_that_hangs_or_dies_is_a_row(script, capsys):
 def test_what_cannot_be_measured_is_no_figure(script):
     sizes = script.Sizes(quick=True, chip="cpu")
     sizes.epochs = 1
-    from subject import FIXED
+    from nws.bench.subject import FIXED
 
     (row,) = script.tried("one epoch", lambda: script.nets_per_hour([FIXED], 1, 60, sizes, 1.0))
     assert "no net trained two epochs" in row["error"]

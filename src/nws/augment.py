@@ -12,21 +12,8 @@ import math
 import torch
 from torch.nn import functional
 
-# Per image, uniform in [low, high]. Translation in pixels, angles in degrees. Zoom is the program's +-10%: the paper prints
-# 3.3%, which the program multiplies by 3, as it does the other geometric ranges.
-RANGES = {
-    "shift_x": (-3.0, 3.0),
-    "shift_y": (-3.0, 3.0),
-    "rotation": (-15.0, 15.0),
-    "zoom": (0.9, 1.1),
-    "shear_x": (-3.0, 3.0),
-    "shear_y": (-3.0, 3.0),
-    "brightness": (-0.2, 0.2),
-    "contrast": (0.5, 1.5),
-    "hue": (-0.08, 0.08),  # in turns of the colour circle
-    "saturation": (0.3, 1.5),
-    "noise": (0.0, 0.03),  # standard deviation
-}
+from nws.space import AUGMENTATION as RANGES
+
 CHUNK = 64  # images at a time: the float pictures of a chunk stay in the cache
 
 

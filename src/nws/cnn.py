@@ -6,7 +6,6 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from nws.layout import Layout, Tensor
 from nws.space import HyperParameters
@@ -81,6 +80,8 @@ def _initial_weight(rule: str, t: Tensor, rng: np.random.Generator) -> np.ndarra
     if rule == "glorot_uniform":
         return rng.uniform(-np.sqrt(3) * deviation, np.sqrt(3) * deviation, t.shape)
     # TensorFlow's Glorot normal: truncated at two standard deviations, then widened so that the variance is as promised.
+    from scipy.special import ndtr, ndtri  # two thirds of the time that `import nws` would take
+
     truncated = ndtri(rng.uniform(ndtr(-2.0), ndtr(2.0), t.shape))
     return truncated * deviation / 0.87962566103423978
 

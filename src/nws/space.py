@@ -255,3 +255,19 @@ class Space:
 MAIN = Space({p.name: (True,) if p.name == "batch_norm" else p.options for p in _TABLE})
 FIXED = MAIN.with_(filter_size=5, depth_conv=3, depth_fc=2, width_conv=8, width_fc=128)
 SPACES = {"fixed": FIXED, "main": MAIN}
+
+# What augmentation=True does to an image: each change uniform in [low, high]. Translation in pixels, angles in degrees. Zoom is
+# the program's +-10%: the paper prints 3.3%, which the program multiplies by 3, as it does the other geometric ranges.
+AUGMENTATION = {
+    "shift_x": (-3.0, 3.0),
+    "shift_y": (-3.0, 3.0),
+    "rotation": (-15.0, 15.0),
+    "zoom": (0.9, 1.1),
+    "shear_x": (-3.0, 3.0),
+    "shear_y": (-3.0, 3.0),
+    "brightness": (-0.2, 0.2),
+    "contrast": (0.5, 1.5),
+    "hue": (-0.08, 0.08),  # in turns of the colour circle
+    "saturation": (0.3, 1.5),
+    "noise": (0.0, 0.03),  # standard deviation
+}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -127,6 +128,30 @@ def results(rows: Sequence[Result]) -> Table:
     explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
     nets = f"nets per round: {_range(trained)} to learn from, {_range(tested)} others to be tested on"
     shown.caption = "\n".join([explained, nets, *notes])
+    return shown
+
+
+def benchmarks(rows: Sequence[dict[str, Any]]) -> Table:
+    """The table of `nws bench`: rows as `nws.bench.rows.Row.to_dict` gives them."""
+    shown = _table("nws on this machine")
+    for heading in ("what", "against"):
+        shown.add_column(heading, overflow="fold")
+    for heading in ("value", "ratio", "aimed at", ""):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for k, row in enumerate(rows):
+        if k and rows[k - 1]["benchmark"] != row["benchmark"]:
+            shown.add_section()
+        if row["skipped"]:
+            shown.add_row(escape(row["what"]), escape(f"not measured: {row['skipped']}"), "", "", "", "")
+            continue
+        aim = "" if row["reached"] is None else f">= {row['target']:g}" if row["target"] is not None else f"<= {row['limit']:g}"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        verdict = {None: "", True: "[green]reached[/]", False: "[red]missed[/]"}[row["reached"]]
+        value = f"{row['value']:,.0f}" if row["value"] >= 100 else f"{row['value']:.3g}"
+        shown.add_row(escape(row["what"]), escape(row["against"] or ""), f"{value} {row['unit']}", ratio, aim, verdict)
+    if about := next((row for row in rows if "machine" in row), None):
+        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+        shown.caption = f"{about['machine']}, {about['cores']} cores, {about['vectors']}; commit {about['commit']}; {versions}"
     return shown
 
 

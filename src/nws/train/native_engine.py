@@ -15,7 +15,7 @@ import numpy as np
 from nws import cnn
 from nws.errors import NwsError
 from nws.images import ImageSet
-from nws.space import PROPERTIES, HyperParameters
+from nws.space import AUGMENTATION, PROPERTIES, HyperParameters
 from nws.train.loop import VALIDATION_SHARE
 
 if TYPE_CHECKING:
@@ -81,8 +81,6 @@ class NativeEngine:
     ):
         if reason := why_not(hp, images):
             raise NwsError(f"{reason}, or use --engine torch")
-        from nws.augment import RANGES  # imports torch
-
         blocks = cnn.blocks(hp.depth_conv)
         self._images = {
             "train": _native.ImageSet(images.x_train, images.y_train.astype(np.int32)),
@@ -101,7 +99,7 @@ class NativeEngine:
             dropout=dropout,
             activation=PROPERTIES["activation"].options.index(hp.activation),
             optimizer=PROPERTIES["optimizer"].options.index(hp.optimizer),
-            ranges=list(RANGES.values()),
+            ranges=list(AUGMENTATION.values()),
             theta=np.ascontiguousarray(theta, np.float32),
             seed=seed,
             direct=direct,

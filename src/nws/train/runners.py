@@ -50,9 +50,8 @@ def train(
 
         yield from side_by_side(jobs, images, schedule, [CudaLane() for _ in range(min(workers, len(jobs)))], tell)
     elif min(workers, len(jobs)) <= 1:
-        with _one_thread():
-            for job in jobs:
-                yield train_net(job, images[job.hp.dataset], make_engine(engine), schedule, tell)
+        for job in jobs:
+            yield _trained(job, images[job.hp.dataset], engine, schedule, tell)
     else:
         yield from _pool(jobs, images, (engine, schedule), min(workers, len(jobs)), tell)
 
@@ -113,6 +112,15 @@ def default_workers(engine: str) -> int:
 
         return LANES
     return cores()
+
+
+def _trained(job: Job, images: ImageSet, engine: str, schedule: Schedule, tell: Tell) -> Net:
+    from nws.train.native_engine import why_not
+
+    # The native engine is one thread by itself, and does without PyTorch: a worker needs 250 MB less.
+    native = engine == "native" or (engine == "auto" and not why_not(job.hp, images))
+    with contextlib.nullcontext() if native else _one_thread():
+        return train_net(job, images, make_engine(engine), schedule, tell)
 
 
 @contextlib.contextmanager
@@ -210,12 +218,10 @@ def _work(connection: Connection, shared: Shared, engine: str, schedule: Schedul
         for small, files in shared:
             # "c", copy on write: shared like a read-only map, but PyTorch does not warn of an unwritable array
             images[small["name"]] = ImageSet(**small, **{array: np.load(file, mmap_mode="c") for array, file in files.items()})
-        make = make_engine(engine)
         connection.send("ready")
-        with _one_thread():
-            while True:
-                job = connection.recv()
-                connection.send(train_net(job, images[job.hp.dataset], make, schedule, connection.send))
+        while True:
+            job = connection.recv()
+            connection.send(_trained(job, images[job.hp.dataset], engine, schedule, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone or done
     except Exception as error:

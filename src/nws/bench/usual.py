@@ -1,7 +1,7 @@
 """The usual way to train such a net: nn.Module, DataLoader, a transform per picture, torch.optim.Adam.
 
 Written as a user would (torchvision's transforms on PIL pictures do the same work with the same PIL calls); what
-benchmarks/engine.py compares with.
+engine.py compares with.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def noise(x: torch.Tensor) -> torch.Tensor:
     return (x + torch.randn_like(x) * random.uniform(0, 0.03)).clamp(0, 1)
 
 
-class Pictures(Dataset):  # type: ignore[type-arg]
+class Pictures(Dataset):
     def __init__(self, x: np.ndarray, y: np.ndarray, augmentation: bool):
         self.x, self.y, self.augmentation = x, y, augmentation
 

@@ -9,6 +9,8 @@ from nws.images import ImageSet
 from nws.space import HyperParameters
 
 FIXED = HyperParameters("noise", 1e-3, 64, True, False, "adam", "relu", "glorot_uniform", 5, 3, 2, 8, 128)
+SMALLEST = FIXED.with_(filter_size=3, depth_conv=3, depth_fc=2, width_conv=4, width_fc=64)
+LARGEST = FIXED.with_(filter_size=7, depth_conv=5, depth_fc=4, width_conv=12, width_fc=192)
 
 
 def random_pictures(n: int, n_test: int | None = None) -> ImageSet:

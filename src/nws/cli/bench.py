@@ -1,0 +1,33 @@
+"""The command that measures this machine: bench."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from nws.cli.app import Json, app, named, print_json
+
+
+@app.command
+def bench(
+    *,
+    only: Annotated[
+        str | None, Parameter(help="Suites, comma between: engine, features, store, meta, sampling, fashion; default: all.")
+    ] = None,
+    full: Annotated[
+        bool, Parameter(negative="", help="The long versions, some ten minutes a suite, instead of three minutes for all.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure nws on this machine, against other ways to do the same work and against what was aimed at."""
+    from nws import terminal
+    from nws.bench import suites
+
+    names = named(only, "suite", suites.SUITES) if only is not None else list(suites.SUITES)
+    with terminal.spinner(quiet=as_json) as tell:
+        rows = list(suites.run(names, quick=not full, tell=tell))
+    if as_json:
+        print_json([row.to_dict() for row in rows])
+    else:
+        terminal.out.print(terminal.benchmarks([row.to_dict() for row in rows]))
