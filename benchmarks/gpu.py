@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(ROOT / "src"))
 
 IMAGES, EPOCHS, NETS = 50_000, 20, 16_000  # what is extrapolated to: a net's images and epochs, a zoo's nets
 STREAMS = (16, 32, 1, 8, 64, 4, 2)  # the ones that matter most first
@@ -59,9 +59,9 @@ class Enough(Exception):  # noqa: N818 (no error)
 def check(sizes: Sizes, seconds: float) -> Iterator[Row]:
     """Are the nets right? Cheap, and first: figures of wrong nets are worth nothing."""
     import numpy as np
-    from nws.bench.subject import FIXED, random_pictures
 
     from nws import cnn, device
+    from nws.bench.subject import FIXED, random_pictures
     from nws.train.gpu_engine import GpuEngine
     from nws.train.torch_engine import TorchEngine
 
@@ -131,9 +131,8 @@ def streams(sizes: Sizes, seconds: float) -> Iterator[Row]:
 
 def mixture(sizes: Sizes, seconds: float) -> Iterator[Row]:
     """Nets an hour of the main space; and of the fixed net with augmentation."""
-    from nws.bench.subject import FIXED
-
     from nws import MAIN
+    from nws.bench.subject import FIXED
 
     n = min(MIXTURE_STREAMS, max(sizes.streams))
     rate = warm_up(sizes)
@@ -231,8 +230,8 @@ def product_rate(sizes: Sizes) -> float:
 def nets_per_hour(hps: list[Any], n: int, seconds: float, sizes: Sizes, rate: float, captured: bool = True) -> Row:
     """Train n nets side by side for so long. Each net's speed counts from the end of its first epoch, in which it was captured."""
     import numpy as np
-    from nws.bench.subject import operations, random_pictures
 
+    from nws.bench.subject import operations, random_pictures
     from nws.train import Job, Progress, Schedule
     from nws.train.side_by_side import side_by_side
 
