@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from nws import tables
-from nws.analysis import statistics
+from nws.analysis import embedding, regression, statistics
 from nws.errors import NwsError, unknown
+from nws.figures import embedding as embedding_figures
+from nws.figures import regression as regression_figures
 from nws.figures import statistics as statistics_figures
 from nws.figures import style
 from nws.zoo import Zoo
@@ -71,9 +74,32 @@ class Made:
 TABLES: dict[str, Table] = {
     "nets": Table(lambda work: statistics.nets(work.zoo)),
     "size_time": Table(lambda work: statistics.size_time(work.zoo)),
+    "curves": Table(lambda work: statistics.curves(work.zoo)),
+    "accuracy": Table(lambda work: statistics.accuracy(work.zoo)),
+    "pairs": Table(lambda work: statistics.pairs(work.zoo)),
+    "regression": Table(lambda work: regression.regression(work.zoo)),
+    "regression_error": Table(lambda work: regression.error(work.zoo)),
+    "regression_correlation": Table(lambda work: regression.correlation(regression.regression(work.zoo))),
+    "embedding": Table(lambda work: embedding.embedding(work.zoo, tell=work.tell)),
 }
 FIGURES: dict[str, Drawing] = {
+    "figure1": Drawing("regression of test accuracy, one image set", ("regression",), regression_figures.one),
     "figure6": Drawing("model size and training time", ("size_time",), statistics_figures.size_time),
+    "figure7": Drawing("training curves against progress", ("curves",), statistics_figures.curves),
+    "figure8": Drawing("distribution of test accuracy", ("accuracy",), statistics_figures.accuracy),
+    **{
+        name: Drawing(
+            f"mean accuracy by {a.replace('_', ' ')} and {b.replace('_', ' ')}",
+            ("pairs",),
+            partial(statistics_figures.pairs, figure=name),
+        )
+        for name, (a, b) in statistics.PAIRS.items()
+    },
+    "figure13": Drawing("all snapshots in the plane", ("embedding", "nets", "curves"), embedding_figures.embedding),
+    "figure14": Drawing("regression of test accuracy, each image set", ("regression",), regression_figures.coefficients),
+    "figure15": Drawing(
+        "errors and correlations of the regressions", ("regression_error", "regression_correlation"), regression_figures.quality
+    ),
 }
 ALWAYS = ("nets",)  # tables that no figure asks for, and the report shows
 
