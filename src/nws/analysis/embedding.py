@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nws.analysis.principal import Components, components
+from nws.analysis.statistics import usable
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 
@@ -24,7 +25,7 @@ def embedding(zoo: Zoo, seed: int = 0, tell: Tell = lambda doing: None) -> pd.Da
     (`pip install nws[embed]`), else from openTSNE, else they are the first two components; the notes say from which.
     NotForThisZooError when the conv parts differ in layout, or too few nets are there.
     """
-    frame, left_out = zoo.select()
+    frame, left_out = usable(zoo)
     numbers = _of_one_architecture(zoo, frame.index.tolist())
     snapshots = int(frame["snapshots"].min())
     count = len(numbers) * snapshots

@@ -55,8 +55,8 @@ def components(chunks: Chunks, count: int, seed: int = 0, tell: Callable[[str], 
         vectors = basis @ inside
         left = np.linalg.norm(images @ inside - vectors * values, axis=0).max() / max(values[0], np.finfo(float).tiny)
         found = Components(mean, _signed(vectors), np.maximum(values, 0), total, done + 1, float(left))
-        start = images[:, -fresh.shape[1] :]
-        if left < TOLERANCE or basis.shape[1] + block > size:
+        start = images[:, -fresh.shape[1] :][:, : size - basis.shape[1]]
+        if left < TOLERANCE or not start.shape[1]:
             break
     assert found
     return found
@@ -83,8 +83,9 @@ def _times_covariance(chunks: Chunks, mean: np.ndarray, n: int, vectors: np.ndar
 
 
 def _orthonormal(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of what the block adds to the basis; twice, because once leaves rounding errors behind."""
-    for _ in range(2):
+    """An orthonormal basis of what the block adds to the basis. Thrice: once leaves rounding errors, and where the block adds
+    nothing, QR puts some vector that then has to be made orthogonal itself."""
+    for _ in range(3):
         block = np.linalg.qr(block - basis @ (basis.T @ block))[0]
     return block
 

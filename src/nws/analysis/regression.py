@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import linalg
 
+from nws.analysis.statistics import usable
 from nws.space import PROPERTIES
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
@@ -59,12 +60,12 @@ def design(frame: pd.DataFrame) -> Design:
             columns += [(name, property_.label(option)) for option in options]
             values += [(present == option).to_numpy(float) for option in options]
     accuracy = frame["test_accuracy"].to_numpy(float)
-    return Design(tuple(columns), np.stack(values, 1), (accuracy - accuracy.mean()) / accuracy.std())
+    return Design(tuple(columns), np.stack(values, 1), (accuracy - accuracy.mean()) / (accuracy.std() or 1.0))
 
 
 def designs(zoo: Zoo) -> tuple[dict[str, Design], list[str]]:
     """Image set -> design of its converged nets, and notes on the sets that have too few."""
-    frame, _ = zoo.select(converged=True)
+    frame, _ = usable(zoo, converged=True)
     found, notes = {}, []
     for name, rows in frame.groupby("dataset"):
         one = design(rows)
@@ -77,7 +78,8 @@ def designs(zoo: Zoo) -> tuple[dict[str, Design], list[str]]:
         else:
             found[str(name)] = one
     if not found:
-        raise NotForThisZooError(f"too few converged nets for a regression ({'; '.join(notes)})")
+        largest = frame["dataset"].value_counts().idxmax()
+        raise NotForThisZooError(f"no regression: {next(note for note in notes if note.startswith(f'{largest} '))}")
     return found, notes
 
 

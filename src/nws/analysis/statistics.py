@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from nws import images
+from nws.errors import NwsError
 from nws.net import HISTORY
 from nws.space import PROPERTIES
 from nws.tables import NotForThisZooError
@@ -21,6 +24,14 @@ PAIRS = {  # figure -> two properties
     "figure12": ("activation", "optimizer"),
 }
 CLASSES = dict.fromkeys(images.NAMES, 10)  # all built-in image sets; how many a user's own has, a zoo does not say
+
+
+def usable(zoo: Zoo, **which: Any) -> tuple[pd.DataFrame, list[str]]:
+    """`zoo.select`, whose complaint that no net is left is a zoo's lack and not a user's mistake."""
+    try:
+        return zoo.select(**which)
+    except NwsError as error:
+        raise NotForThisZooError(str(error)) from None
 
 
 def nets(zoo: Zoo) -> pd.DataFrame:
@@ -49,7 +60,10 @@ def curves(zoo: Zoo) -> pd.DataFrame:
         for snapshot, at in enumerate(epoch.tolist(), 1):
             found = history[at, accuracies].tolist() if at < len(history) else [np.nan] * 3
             rows.append((number, dataset, snapshot, at, at / last, *found))
-    return pd.DataFrame(rows, columns=["net", "dataset", "snapshot", "epoch", "progress", "train", "validation", "test"])
+    table = pd.DataFrame(rows, columns=["net", "dataset", "snapshot", "epoch", "progress", "train", "validation", "test"])
+    if not table["test"].notna().any():
+        raise NotForThisZooError("no net of this zoo has a history of test accuracies")
+    return table
 
 
 def accuracy(zoo: Zoo) -> pd.DataFrame:
@@ -62,7 +76,10 @@ def accuracy(zoo: Zoo) -> pd.DataFrame:
     table["threshold"] = [THRESHOLDS.get(name, DEFAULT_THRESHOLD) for name in table["dataset"]]
     table["chance"] = [1 / CLASSES[name] if name in CLASSES else np.nan for name in table["dataset"]]
     lost = int((~measured).sum())
+    foreign = sorted(set(table["dataset"]) - set(THRESHOLDS))
     table.attrs["notes"] = [f"{lost} nets without a test accuracy are left out"] if lost else []
+    if foreign:
+        table.attrs["notes"].append(f"the paper has no threshold for {', '.join(foreign)}: {DEFAULT_THRESHOLD:.0%} was taken")
     return table
 
 
@@ -72,8 +89,8 @@ def pairs(zoo: Zoo) -> pd.DataFrame:
     Columns: figure, dataset, a, b (properties), option_a, option_b, nets, mean, low, high (95% interval of the mean over nets,
     Student's t; missing for fewer than three nets), chance.
     """
-    frame = zoo.index
-    frame = frame[(frame["status"] == "ok") & frame["test_accuracy"].notna()]
+    frame, _ = usable(zoo)
+    frame = frame[frame["test_accuracy"].notna()]
     rows = []
     for figure, (a, b) in PAIRS.items():
         if min(frame[a].nunique(), frame[b].nunique()) > 1:

@@ -26,7 +26,7 @@ def embedding(points: pd.DataFrame, nets: pd.DataFrame, curves: pd.DataFrame) ->
         curves[["net", "snapshot", "progress", "test"]], on=["net", "snapshot"]
     )
     table = table.sample(frac=1, random_state=0)  # or the last net drawn would hide the others
-    figure, axes = style.panels(8, 3.1, 3.0, columns=3)
+    figure, axes = style.panels(8, 3.0, 2.9, columns=4)
     for axis, name in zip(axes, SHOWN):
         axis.set_title(PROPERTIES[name].name.replace("_", " "), fontsize=9)
         if PROPERTIES[name].continuous:
@@ -75,6 +75,7 @@ def _categories(axis: Axes, table: pd.DataFrame, name: str) -> None:
 def _continuous(figure: Figure, axis: Axes, table: pd.DataFrame, values: pd.Series, unit: str) -> None:
     drawn = axis.scatter(table["x"], table["y"], c=values, cmap="viridis", **_dots(len(table)))
     bar = figure.colorbar(drawn, ax=axis, location="bottom", shrink=0.8, pad=0.02, aspect=25)
-    bar.solids.set(alpha=1)
+    if bar.solids:
+        bar.solids.set(alpha=1)
     bar.set_label(unit, fontsize=7)
     bar.ax.tick_params(labelsize=7)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from nws.figures import style
 from nws.space import PROPERTIES
 from nws.tables import NotForThisZooError
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -20,11 +20,14 @@ SIDES = {"train": style.RED, "validation": style.ORANGE, "test": style.BLUE}
 
 def size_time(table: pd.DataFrame) -> Figure:
     """Distribution of model size and of training time (Fig. 6). table: `analysis.statistics.size_time`."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = style.panels(2, 3.6, 2.7)
     what = (("weights", "weights per net (thousands)", 1e3), ("seconds", "training time per net (s)", 1.0))
     for axis, (column, text, unit) in zip(axes, what):
         values = table[column].to_numpy(float) / unit
         axis.hist(values, bins=_bins(values), color=style.BLUE)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.axvline(np.median(values), color=style.INK, linestyle=":", linewidth=1.2)
         axis.set_xlabel(text, fontsize=8)
         axis.set_ylabel("nets", fontsize=8)
@@ -35,10 +38,10 @@ def size_time(table: pd.DataFrame) -> Figure:
 
 
 def _bins(values: np.ndarray) -> list[float]:
-    """Edges: six nets in a bin on average, 8 to 40 bins; one bin around a single value."""
+    """Edges: six nets in a bin on average, 8 to 40 bins; a narrow bin where all nets are alike."""
     low, high = values.min(), values.max()
     if low == high:
-        return [low - max(abs(low), 1.0) / 2, low + max(abs(low), 1.0) / 2]
+        return [0.0, 0.97 * low, 1.03 * low, 2 * low] if low else [-0.5, 0.5]
     return np.linspace(low, high, int(np.clip(len(values) / 6, 8, 40)) + 1).tolist()
 
 
@@ -47,7 +50,7 @@ def curves(table: pd.DataFrame) -> Figure:
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
-    sets = style.by_image_set(table)
+    sets = style.by_image_set(table[table["test"].notna()])
     figure, axes = style.panels(len(sets), sharex=True, sharey=True)
     grid = np.linspace(0, 1, 21)
     for axis, (name, rows) in zip(axes, sets):
@@ -57,13 +60,13 @@ def curves(table: pd.DataFrame) -> Figure:
         # Thousands of thin lines make a PDF that no reader opens: they are a picture within it.
         axis.add_collection(LineCollection(lines, colors="#666666", linewidths=0.5, alpha=clear, rasterized=True))
         for side, colour in SIDES.items():
-            means = np.nanmean([np.interp(grid, group["progress"], group[side]) for group in groups], axis=0)
+            means = pd.DataFrame([np.interp(grid, group["progress"], group[side]) for group in groups]).mean()
             axis.plot(100 * grid, means, color=colour, linewidth=2)
         axis.set_title(f"{style.label('dataset', name)} ({len(groups):,} nets)", fontsize=9)
         axis.set_xlim(0, 100)
         axis.set_ylim(0, 1)
         style.percent(axis.yaxis)
-    _outer(axes, "progress of the training (%)", "accuracy")
+    style.outer(axes, "progress of the training (%)", "accuracy")
     handles = [Line2D([], [], color=colour, linewidth=2) for colour in SIDES.values()]
     texts = [f"mean {side} accuracy" for side in SIDES]
     style.legend(figure, [*handles, Line2D([], [], color="#999999", linewidth=0.8)], [*texts, "test accuracy of a net"])
@@ -82,7 +85,7 @@ def accuracy(table: pd.DataFrame) -> Figure:
     for axis, (name, rows) in zip(axes, sets):
         values = rows["test_accuracy"].to_numpy(float)
         axis.hist(values, bins=edges.tolist(), color=style.SKY, zorder=2)
-        axis.plot(*_smooth(values, edges), color=style.BLUE, linewidth=1.5, zorder=3)
+        axis.plot(*_smooth(values, 0.8 / bins, bins), color=style.BLUE, linewidth=1.5, zorder=3)
         axis.axvline(rows["threshold"].iloc[0], color=style.RED, linewidth=1.4, label="threshold of convergence")
         if np.isfinite(rows["chance"].iloc[0]):
             axis.axvline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance")
@@ -92,18 +95,20 @@ def accuracy(table: pd.DataFrame) -> Figure:
         axis.set_xlim(0, 1)
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         style.percent(axis.xaxis)
-    _outer(axes, "test accuracy", "nets")
+    style.outer(axes, "test accuracy", "nets")
     style.legend(figure, *axes[0].get_legend_handles_labels())
-    style.caption(figure, table, f"bars: nets per {100 / bins:g}% of accuracy; curve: the same, smoothed (Gaussian, 2%)")
+    style.caption(
+        figure, table, f"bars: nets per {100 / bins:g}% of accuracy; curve: the same, smoothed (Gaussian, {80 / bins:g}%)"
+    )
     return figure
 
 
-def _smooth(values: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(x, nets per bin): a Gaussian of 2% around each net, reflected at 0 and 1 so that no net leaks out of the axis."""
+def _smooth(values: np.ndarray, width: float, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """(x, nets per bin): a Gaussian around each net, reflected at 0 and 1 so that no net leaks out of the axis."""
     x = np.linspace(0, 1, 401)
     everywhere = np.concatenate([values, -values, 2 - values])
-    density = np.exp(-0.5 * ((x[:, None] - everywhere) / 0.02) ** 2).sum(1) / (0.02 * np.sqrt(2 * np.pi))
-    return x, density * (edges[1] - edges[0])
+    density = np.exp(-0.5 * ((x[:, None] - everywhere) / width) ** 2).sum(1) / (width * np.sqrt(2 * np.pi))
+    return x, density / bins
 
 
 def pairs(table: pd.DataFrame, figure: str) -> Figure:
@@ -127,7 +132,7 @@ def pairs(table: pd.DataFrame, figure: str) -> Figure:
         style.percent(axis.yaxis)
         axis.grid(axis="y", color=style.FAINT, zorder=0)
         axis.set_xticks(range(len(options[a])), [style.label(a, PROPERTIES[a].parse(t), short=True) for t in options[a]])
-    _outer(axes, a.replace("_", " "), "mean test accuracy")
+    style.outer(axes, a.replace("_", " "), "mean test accuracy")
     handles = [axes[0].bar(0, 0, color=colour) for colour in colours.values()]
     chance = axes[0].plot([], [], color="black", linestyle="--", linewidth=1)
     style.legend(drawn, [*handles, *chance], [*(style.label(b, PROPERTIES[b].parse(t)) for t in options[b]), "chance"])
@@ -149,19 +154,3 @@ def _bars(axis: Axes, bars: pd.DataFrame, options: list[str], shift: float, widt
 def _labels(name: str, column: Any) -> list[str]:
     parsed = style.ordered(name, [PROPERTIES[name].parse(text) for text in set(column)])
     return [PROPERTIES[name].label(option) for option in parsed]
-
-
-def _outer(axes: list[Axes], x: str, y: str) -> None:
-    """Label the outer axes only: x where nothing stands below, y in the first column."""
-    for axis in axes:
-        place = axis.get_subplotspec()
-        below = any(
-            other.get_subplotspec().colspan.start == place.colspan.start
-            and other.get_subplotspec().rowspan.start > place.rowspan.start
-            for other in axes
-        )
-        if not below:
-            axis.set_xlabel(x, fontsize=8)
-            axis.tick_params(labelbottom=True)
-        if place.colspan.start == 0:
-            axis.set_ylabel(y, fontsize=8)

@@ -82,6 +82,18 @@ def panels(n: int, width: float = 3.2, height: float = 2.6, columns: int = 3, **
     return figure, axes[:n]
 
 
+def outer(axes: Sequence[Axes], x: str, y: str) -> None:
+    """Label the outer axes of `panels` only: x where nothing stands below, y in the first column."""
+    places = [place for axis in axes if (place := axis.get_subplotspec())]
+    for axis, place in zip(axes, places, strict=True):
+        column, row = place.colspan.start, place.rowspan.start
+        if not any(other.colspan.start == column and other.rowspan.start > row for other in places):
+            axis.set_xlabel(x, fontsize=8)
+            axis.tick_params(labelbottom=True)
+        if column == 0:
+            axis.set_ylabel(y, fontsize=8)
+
+
 def percent(axis: Any) -> None:
     """Write fractions on an axis (figure.axes[0].yaxis) as percent."""
     axis.set_major_formatter(lambda v, _: f"{100 * v:.0f}%")
