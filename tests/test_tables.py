@@ -52,7 +52,9 @@ def test_current_is_what_has_the_key(tmp_path):
     assert not tables.is_current(tmp_path, "u", "k")
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"rows": 3}', json.dumps({"columns": ["a"], "rows": [[1, 2]], "about": {}, "notes": []})])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"rows": 3}', json.dumps({"columns": ["a"], "rows": [[1, 2]], "about": {}, "notes": []})]
+)
 def test_what_is_no_table_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(NwsError, match=r"t\.json cannot be read as a table"):
