@@ -1,4 +1,4 @@
-"""The reference zoo "fixed": 2,000 nets of one architecture on four real image sets, and the figures of the paper that they can show.
+"""The reference zoo "fixed": 2,000 nets of one architecture on four image sets, and the figures of the paper that they can show.
 
     python recipes/reference_fixed.py zoo/reference_fixed figures/reference_fixed [quick|full]
 

@@ -1,4 +1,4 @@
-"""The reference zoo "main": 1,500 nets of random architectures on four real image sets, and the figures of the paper that they can show.
+"""The reference zoo "main": 1,500 nets of random architectures, four image sets, and the figures of the paper that they can show.
 
     python recipes/reference_main.py zoo/reference_main figures/reference_main [quick|full]
 
