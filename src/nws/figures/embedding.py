@@ -48,7 +48,7 @@ def embedding(points: pd.DataFrame, nets: pd.DataFrame, curves: pd.DataFrame) ->
 
 def _dots(n: int) -> dict[str, Any]:
     """Smaller and clearer dots the more there are; a picture within the PDF, which would else have an object for each."""
-    return {"s": float(np.clip(6000 / n, 0.4, 6)), "linewidths": 0, "alpha": 0.8, "rasterized": True}
+    return {"s": float(np.clip(20000 / n, 0.4, 8)), "linewidths": 0, "alpha": 0.8, "rasterized": True}
 
 
 def _categories(axis: Axes, table: pd.DataFrame, name: str) -> None:
