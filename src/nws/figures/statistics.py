@@ -135,7 +135,9 @@ def pairs(table: pd.DataFrame, figure: str) -> Figure:
     style.outer(axes, a.replace("_", " "), "mean test accuracy")
     handles = [axes[0].bar(0, 0, color=colour) for colour in colours.values()]
     chance = axes[0].plot([], [], color="black", linestyle="--", linewidth=1)
-    style.legend(drawn, [*handles, *chance], [*(style.label(b, PROPERTIES[b].parse(t)) for t in options[b]), "chance"])
+    switch = f"{b} " if PROPERTIES[b].type is bool else ""  # "on" alone says little
+    texts = [switch + style.label(b, PROPERTIES[b].parse(text)) for text in options[b]]
+    style.legend(drawn, [*handles, *chance], [*texts, "chance"])
     fewest, most = rows["nets"].min(), rows["nets"].max()
     count = f"bars: means of {fewest} to {most} nets, converged or not; whiskers: 95% interval over at least three nets"
     style.caption(drawn, table, f"colours: {b.replace('_', ' ')}", count)

@@ -35,7 +35,8 @@ PT_PER_LETTER = 3.75  # of 7-point text on average, to wrap captions to the figu
 
 
 def colours(name: str, options: Iterable[Any]) -> dict[Any, str]:
-    """Option -> colour. An option of the paper has the same colour in every figure; foreign ones take those that are left."""
+    """Option -> colour: of the paper's options the same in every figure, foreign ones take what is left. Numbers go from light to
+    dark in their order, so that there a foreign one moves the others."""
     known = PROPERTIES[name].options if name in PROPERTIES else ()
     options = list(options)
     everything = [*known, *(option for option in options if option not in known)]
