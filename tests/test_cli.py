@@ -357,5 +357,23 @@ def test_help_names_every_property_and_option(nws):
     flat = " ".join(out.replace("│", " ").split())
     for word in ("optimizer: adam, rmsprop, momentum", "initialization: constant", "--limit-test", "--workers", "--snapshots"):
         assert word in flat
-    for command in ("classify", "verify", "info", "demo", "images"):
+    for command in ("classify", "verify", "info", "demo", "images", "figures"):
         assert nws(command, "--help")[0] == 0
+
+
+# Figures
+
+
+def test_figures_are_made_and_listed(nws, made, tmp_path):
+    code, out, _ = nws("figures", made, "--out", tmp_path / "figures", "--only", "figure6,figure14")
+    assert code == 0
+    assert "figure6" in out
+    assert (tmp_path / "figures" / "figure6.pdf").exists()
+    code, out, _ = nws("figures", made, "--out", tmp_path / "figures", "--only", "figure6,figure14", "--json")
+    assert code == 0
+    first, second = json.loads(out)
+    assert first["fresh"] is False
+    assert first["files"][0].endswith("figure6.png")
+    assert "converged" in second["skipped"]
+    refused(nws("figures", made, "--out", tmp_path, "--only", "figure66"), "figure 'figure66' is unknown: use one of figure6,")
+    refused(nws("figures", made, "--out", tmp_path, "--budget", "huge"), "huge")

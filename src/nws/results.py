@@ -40,12 +40,12 @@ def classify(
     """
     store = Store(out) if out else None
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
-    zoo_state = _digest(sorted(inputs.zoo.index["sha256"].items()))
+    state = zoo_state(inputs.zoo)
     rows = []
     for task in tasks:
         for name in metas:
             arguments = (settings or {}).get(name, {})
-            key = _digest([asdict(task), name, arguments, rounds, inputs.seed, __version__, zoo_state])
+            key = digest([asdict(task), name, arguments, rounds, inputs.seed, __version__, state])
             row = store.find(key) if store else None
             if row is None:
                 meta = {name: meta_classifiers.make(name, **arguments)}
@@ -148,5 +148,11 @@ def write(path: Path, text: str) -> None:
         raise NwsError(f"{path}: {error.strerror}: free some space or name another folder") from None
 
 
-def _digest(value: Any) -> str:
+def zoo_state(zoo: Zoo) -> str:
+    """Changes with any weight of any net of the zoo."""
+    return digest(sorted(zoo.index["sha256"].items()))
+
+
+def digest(value: Any) -> str:
+    """Sixteen hexadecimal digits that tell JSON values apart."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

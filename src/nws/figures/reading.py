@@ -1,4 +1,4 @@
-"""One function per figure: results in, matplotlib Figure out."""
+"""Figures of what meta-classifiers read: results in, matplotlib Figure out."""
 
 from __future__ import annotations
 
@@ -72,11 +72,3 @@ def _caption(rows: Sequence[Result]) -> str:
     r = max(rows, key=lambda r: r.n_tested)
     commit = f", commit {r.about['commit']}" if r.about.get("commit") else ""
     return f"{Path(r.zoo).name}: {r.n_tested} nets tested over {r.rounds} rounds, 95% intervals over nets; nws {r.version}{commit}"
-
-
-def save(figure: Figure, path: str | Path) -> list[Path]:
-    """Write path.png and path.pdf; returns both."""
-    files = [Path(f"{path}.{kind}") for kind in ("png", "pdf")]
-    for file in files:
-        figure.savefig(file, dpi=160)
-    return files
