@@ -51,11 +51,10 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Fitted:
-    """The meta-classifier of one round, the nets it learned from and those it may be tested on, with their labels."""
+    """The meta-classifier of one round, the nets it learned from, and those it may be tested on."""
 
     meta: Any
     drawn: Round
-    labels: np.ndarray  # of drawn.test
 
 
 def fits(
@@ -212,15 +211,15 @@ class _Tally:
 def _trained_alike(questions: list[_Question]) -> list[list[_Question]]:
     """Questions that differ only in what is left out of the tests: one training answers them all."""
     groups: list[list[_Question]] = []
-    for question in questions:
+    for q in questions:
         for group in groups:
             first = group[0]
-            if first.meta is question.meta and first.task.training == question.task.training:
-                if np.array_equal(first.nets, question.nets):
-                    group.append(question)
-                    break
+            same_task = first.meta is q.meta and first.task.training == q.task.training
+            if same_task and np.array_equal(first.nets, q.nets):  # a net may be too short for a slice once weights are left out
+                group.append(q)
+                break
         else:
-            groups.append([question])
+            groups.append([q])
     return groups
 
 
@@ -243,7 +242,7 @@ def _rounds(question: _Question, inputs: Inputs, rounds: int, tell: Tell) -> Ite
         # Neither split nor balance depends on the meta-classifier: comparisons are paired.
         drawn = draw_round(question.nets, question.y, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
         fitted = _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
-        yield Fitted(fitted, drawn, question.labels(drawn.test))
+        yield Fitted(fitted, drawn)
 
 
 def _fit(question: _Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -> Any:

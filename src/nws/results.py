@@ -8,14 +8,17 @@ import platform
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nws import __version__
 from nws import meta as meta_classifiers
 from nws.atomic import write_whole
 from nws.errors import NwsError
-from nws.evaluation import evaluate
+from nws.evaluation import Fitted, evaluate, fits
 from nws.inputs import Inputs
 from nws.protocol import Result, Round, Task
 from nws.space import PROPERTIES
@@ -41,17 +44,17 @@ def classify(
     """
     store = Store(out) if out else None
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
-    zoo_state = _digest(sorted(inputs.zoo.index["sha256"].items()))
+    state = zoo_state(inputs.zoo)
     found: dict[tuple[int, str], Result] = {}
     for alike in _trained_alike(tasks):
         for name in metas:
             arguments = (settings or {}).get(name, {})
-            keys = {at: _digest([asdict(tasks[at]), name, arguments, rounds, inputs.seed, __version__, zoo_state]) for at in alike}
+            keys = {at: digest([asdict(tasks[at]), name, arguments, rounds, inputs.seed, __version__, state]) for at in alike}
             known = {at: row for at, key in keys.items() if store and (row := store.find(key))}
             new = [at for at in alike if at not in known]
             if new:
                 meta = {name: meta_classifiers.make(name, **arguments)}
-                keep = store.keep_model if store else None
+                keep = partial(store.keep_model, _trained(tasks[new[0]], name, arguments, inputs)) if store else None
                 rows = evaluate(meta, [tasks[at] for at in new], inputs, rounds=rounds, tell=tell, keep=keep)
                 about = {**provenance(), "settings": arguments}
                 known |= {at: replace(row, key=keys[at], about=about) for at, row in zip(new, rows)}
@@ -71,6 +74,32 @@ def _trained_alike(tasks: Sequence[Task]) -> list[list[int]]:
         else:
             group.append(at)
     return groups
+
+
+def first_fit(
+    zoo: Zoo | Inputs,
+    task: Task,
+    name: str,
+    *,
+    out: str | Path | None,
+    rounds: int,
+    settings: dict[str, Any],
+    tell: Callable[[str], None] = lambda doing: None,
+) -> Fitted:
+    """The meta-classifier that `classify` kept of its first round; asks `classify` when there is none yet."""
+    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo)
+    trained = _trained(task, name, settings, inputs)
+    found = Store(out).fitted(trained, task, name) if out else None
+    if found is None and out:
+        classify(inputs, [task], [name], rounds=rounds, out=out, settings={name: settings}, tell=tell)
+        found = Store(out).fitted(trained, task, name)
+    if found is None:  # no folder; or its row is known, but its model was moved away
+        found = next(fits(meta_classifiers.make(name, **settings), task, inputs, rounds=1, tell=tell))
+    return found
+
+
+def _trained(task: Task, name: str, settings: dict[str, Any], inputs: Inputs) -> str:
+    return digest([asdict(task.training), name, settings, inputs.seed, __version__, zoo_state(inputs.zoo)])
 
 
 class Store:
@@ -95,8 +124,10 @@ class Store:
         write(self.file, json.dumps([r.row() for r in self.rows], indent=1))
         write(self.folder / "results.csv", table(self.rows).to_csv(index=False))
 
-    def keep_model(self, task: Task, name: str, meta: Any, drawn: Round) -> None:
+    def keep_model(self, trained: str, task: Task, name: str, meta: Any, drawn: Round) -> None:
+        """Save the meta-classifier of a first round; `trained` tells all apart that it was made from."""
         about = {
+            "trained": trained,
             "property": task.property,
             "meta": name,
             "part": task.part,
@@ -106,11 +137,29 @@ class Store:
             "test_nets": drawn.test.tolist(),
             **provenance(),
         }
-        told = {task.part: task.part != "all", str(task.slice_length): task.slice_length, "converged": task.converged}
+        meta_classifiers.save(meta, self._model(task, name), about)
+
+    def fitted(self, trained: str, task: Task, name: str) -> Fitted | None:
+        """The saved meta-classifier, if it was made from `trained`."""
+        path = self._model(task.training, name)
+        if not path.with_name(f"{path.name}.json").exists():
+            return None
+        meta = meta_classifiers.load(path)
+        about: dict[str, Any] = meta.about_
+        if about.get("trained") != trained:
+            return None
+        return Fitted(meta, Round(np.array(about["train_nets"]), np.array(about["test_nets"])))
+
+    def _model(self, task: Task, name: str) -> Path:
+        told: dict[str, Any] = {
+            task.part: task.part != "all",
+            str(task.slice_length): task.slice_length,
+            "converged": task.converged,
+        }
         told |= {f"{name}={PROPERTIES[name].label(value)}": True for name, value in task.only.items()}
-        told |= {f"without-{'-'.join(task.without)}": task.without}
+        told["-".join(["without", *task.without])] = bool(task.without)
         seen = [word for word, said in told.items() if said]
-        meta_classifiers.save(meta, self.folder / "models" / "-".join([task.property, name, *seen]), about)
+        return self.folder / "models" / "-".join([task.property, name, *seen])
 
 
 def _question(r: Result) -> tuple[Any, ...]:
@@ -136,7 +185,7 @@ def _result(row: dict[str, Any]) -> Result:
 
 
 def table(rows: Sequence[Result]) -> Any:
-    """The rows as a DataFrame without what only JSON can hold."""
+    """The rows as a DataFrame without what only JSON can hold; what a caption says of them is in its `attrs`."""
     import pandas as pd
 
     nested = ("confusion", "about", "per_round", "classes", "notes", "snapshots", "without", "only")
@@ -144,6 +193,9 @@ def table(rows: Sequence[Result]) -> Any:
     frame.insert(4, "snapshots", [" ".join(map(str, r.snapshots)) for r in rows])
     frame.insert(5, "without", [" ".join(r.without) for r in rows])
     frame.insert(6, "only", [" ".join(f"{k}={PROPERTIES[k].label(v)}" for k, v in r.only.items()) for r in rows])
+    most = max(rows, key=lambda r: r.n_tested)
+    about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}
+    frame.attrs["about"] = {**about, "commit": most.about.get("commit")}
     return frame
 
 
@@ -169,5 +221,11 @@ def write(path: Path, text: str) -> None:
         raise NwsError(f"{path}: {error.strerror}: free some space or name another folder") from None
 
 
-def _digest(value: Any) -> str:
+def zoo_state(zoo: Zoo) -> str:
+    """Changes with any weight of any net of the zoo."""
+    return digest(sorted(zoo.index["sha256"].items()))
+
+
+def digest(value: Any) -> str:
+    """Sixteen hexadecimal digits that tell JSON values apart."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

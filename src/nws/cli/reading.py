@@ -61,7 +61,7 @@ def classify(
     if out:
         from nws import figures
 
-        figures.save(figures.meta_classification(rows), out / "meta_classification")
+        figures.save(figures.meta_classification(results.table(rows)), out / "meta_classification")
     if as_json:
         print_json([r.row() for r in rows])
     else:

@@ -1,0 +1,37 @@
+"""The command that makes the paper's tables and figures for a zoo: figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from nws.cli.app import Json, ZooPath, app, named, print_json
+
+
+@app.command
+def figures(
+    zoo: ZooPath,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the figures, and tables/ with what they show as CSV and JSON.")],
+    only: Annotated[str | None, Parameter(help="Figures, comma between, e.g. figure6,figure8; default: all.")] = None,
+    budget: Annotated[
+        Literal["quick", "full"], Parameter(help="What is trained for them: quick, minutes; full, what the paper did, hours.")
+    ] = "quick",
+    as_json: Json = False,
+) -> None:
+    """Make the paper's tables and figures for a zoo. What is there already is kept; Ctrl-C and the same command go on."""
+    from nws import gallery, terminal
+    from nws.zoo import Zoo
+
+    names = None if only is None else named(only, "figure", gallery.FIGURES)
+    with terminal.spinner(quiet=as_json) as tell:
+        made = gallery.make(Zoo(zoo), out, names, budget, tell)
+    if as_json:
+        print_json([asdict(m) for m in made])
+        return
+    rows = [(m.name, f"{m.says}: {m.files[0] if m.files else f'skipped, {m.skipped}'}") for m in made]
+    terminal.out.print(terminal.facts(rows, f"Figures of {zoo}"))

@@ -1,0 +1,168 @@
+"""Figures of what meta-classifiers read (Figs. 2, 4, 18 and 19 of the paper): a table of `nws.analysis.reading` in, Figure out.
+
+Two error bars stand for two questions. Thin with caps: the 95% interval over nets, how sure the figure is for nets never seen.
+Thick: the standard deviation over rounds, which is what the paper's error bars show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nws.analysis.reading import SUBSET
+from nws.figures import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    ("svm-linear-16", "all"): style.SKY,
+    ("svm-rbf-16", "all"): style.BLUE,
+    ("svm-linear-480", "all"): "#F0C04A",
+    ("svm-rbf-480", "all"): style.ORANGE,
+    ("dmc", "all"): style.RED,
+    ("dmc", "conv"): style.PURPLE,
+    ("dmc", "fc"): style.GREEN,
+}
+DARK = (style.BLUE, style.RED, style.GREEN)  # a number on them is written in white
+PROPERTY_COLOURS = dict(zip(SUBSET, (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE)))
+MARKERS = dict(zip(SUBSET, "osD^v"))
+NORM = {  # (batch norm, stripped) -> colour, name
+    ("on", False): (style.BLUE, "batch norm"),
+    ("on", True): (style.SKY, "batch norm, tested without its values and biases"),
+    ("off", False): (style.RED, "no batch norm"),
+    ("off", True): (style.ORANGE, "no batch norm, tested without biases"),
+}
+BARS = "thin bars: 95% intervals over nets; thick: standard deviation over rounds"
+
+
+def meta_classification(table: pd.DataFrame) -> Figure:
+    """Accuracy by property and meta-classifier, and chance (Figs. 2 and 4)."""
+    table = table[table["accuracy"].notna()]
+    properties, series = _unique(table["property"]), _unique(zip(table["meta"], table["part"]))
+    figure = _figure(max(5.5, 1.5 + max(1.45, 0.24 * len(series)) * len(properties)), 4.2)
+    axis = figure.subplots()
+    for k, (meta, part) in enumerate(series):
+        mine = table[(table["meta"] == meta) & (table["part"] == part)]
+        colour = COLOURS.get((meta, part), style.PALETTE[k % len(style.PALETTE)])
+        _bars(axis, mine, properties, (k, len(series)), colour, _name(meta, part, mine["slice_length"]))
+    _by_property(axis, table, properties)
+    columns = len(series) + 1 if len(series) < 3 else 3 if figure.get_figwidth() >= 7 else 2
+    style.legend(figure, *axis.get_legend_handles_labels(), columns)
+    style.caption(figure, table, _nets(table), BARS, _steps(table))
+    return figure
+
+
+def subset_size(table: pd.DataFrame) -> Figure:
+    """Accuracy against the length of slices, the DMC beside the RBF SVM; dotted: chance (Fig. 18)."""
+    metas = [m for m in ("dmc", "svm-rbf-16") if m in set(table["meta"])]
+    figure, axes = style.panels(len(metas), 4.0, 3.4, sharey=True)
+    names = _unique(table["property"])
+    for axis, meta in zip(axes, metas):
+        for name in names:
+            mine = table[(table["meta"] == meta) & (table["property"] == name)].sort_values("slice_length")
+            colour = PROPERTY_COLOURS.get(name, style.GREY)
+            y, reach = mine["accuracy"], _reach(mine)
+            said: dict[str, Any] = {"label": name.replace("_", " "), "marker": MARKERS.get(name, "x"), "markersize": 4}
+            axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **said)
+            axis.axhline(mine["chance"].iloc[0], color=colour, linestyle=":", linewidth=0.9, zorder=0)
+        axis.set_xscale("log")
+        axis.set_title(_name(meta, "all"), fontsize=9)
+        axis.set_xlabel("weights in a slice", fontsize=8)
+        axis.set_ylim(0, 1)
+        axis.grid(color=style.FAINT)
+    style.percent(axes[0].yaxis)
+    axes[0].set_ylabel("accuracy on slices of nets never seen", fontsize=8)
+    style.legend(figure, *axes[0].get_legend_handles_labels())
+    style.caption(figure, table, _nets(table), "bars: 95% intervals over nets; dotted: chance", _steps(table))
+    return figure
+
+
+def batch_norm(table: pd.DataFrame) -> Figure:
+    """Nets with and without batch norm, tested whole and without norm's values and biases; a panel a meta-classifier (Fig. 19)."""
+    metas, properties = _unique(table["meta"]), _unique(table["property"])
+    figure, axes = style.panels(len(metas), max(5.5, 1.5 + 0.95 * len(properties)), 3.2, columns=1)
+    normed = table["only"].str.removeprefix("batch_norm=")
+    for axis, meta in zip(axes, metas):
+        for k, ((norm, stripped), (colour, text)) in enumerate(NORM.items()):
+            mine = table[(table["meta"] == meta) & (normed == norm) & ((table["without"] != "") == stripped)]
+            _bars(axis, mine, properties, (k, len(NORM)), colour, text)
+        _by_property(axis, table[table["meta"] == meta], properties)
+        axis.set_title(_name(meta, "all", table.loc[table["meta"] == meta, "slice_length"]), fontsize=9, loc="left")
+    style.legend(figure, *axes[0].get_legend_handles_labels(), 2)
+    style.caption(figure, table, _nets(table), BARS, _steps(table))
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _bars(axis: Axes, rows: pd.DataFrame, properties: list[str], place: tuple[int, int], colour: str, name: str) -> None:
+    """One series of bars with both error bars and their numbers; place: (k of n)."""
+    k, n = place
+    width = 0.8 / n
+    at = np.array([properties.index(p) for p in rows["property"]]) + (k - (n - 1) / 2) * width
+    height = rows["accuracy"].to_numpy(float)
+    axis.bar(at, height, width * 0.92, color=colour, label=name, zorder=2)
+    axis.errorbar(at, height, _reach(rows), fmt="none", ecolor=style.INK, elinewidth=0.9, capsize=2, zorder=4)
+    axis.errorbar(at, height, rows["spread"], fmt="none", ecolor=style.INK, elinewidth=3, zorder=3)
+    if n * len(properties) <= 40:  # else too narrow for numbers
+        for x, value in zip(at, height):  # at the foot of the bar, where no error bar reaches
+            text: dict[str, Any] = {"color": "white" if colour in DARK else "black", "ha": "center", "fontsize": 7, "zorder": 5}
+            axis.text(x, 0.012, f"{value:.0%}", rotation=90 if width < 0.17 else 0, va="bottom", **text)
+
+
+def _by_property(axis: Axes, table: pd.DataFrame, properties: list[str]) -> None:
+    """The axes of bars by property, and the level of chance across each group."""
+    for x, name in enumerate(properties):
+        chance = table.loc[table["property"] == name, "chance"].iloc[0]
+        label = "" if x else "chance"
+        axis.hlines(chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label=label, zorder=5)
+    axis.set_xticks(range(len(properties)), [name.replace("_", "\n") for name in properties])
+    axis.set_ylim(0, 1)
+    style.percent(axis.yaxis)
+    axis.set_ylabel("accuracy on nets never seen")
+    axis.grid(axis="y", color=style.FAINT, zorder=0)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _reach(rows: pd.DataFrame) -> np.ndarray:
+    """(2, n): from the accuracy down to `low` and up to `high`."""
+    return np.array([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]], float).clip(0)
+
+
+def _name(meta: str, part: str, lengths: Iterable[float] = ()) -> str:
+    """How a series is called: meta-classifier, part, and what it reads at once."""
+    found = _unique(None if length != length or length is None else int(length) for length in lengths)  # NaN: whole nets
+    whole = {"all": "nets", "conv": "conv parts", "fc": "FC parts"}[part]
+    reads = "" if len(found) != 1 else f" ({f'whole {whole}' if found[0] is None else f'{found[0]:,} weights'})"
+    of = "" if part == "all" else f" of {'FC' if part == 'fc' else part} weights"
+    return meta + of + reads
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def _nets(table: pd.DataFrame) -> str:
+    return "; ".join(
+        f"{'DMC' if deep else 'SVMs'}: {style.span(rows['n_train'])} nets to learn from, {style.span(rows['n_test'])} tested, "
+        f"{style.span(rows['rounds'])} round{'s' * (rows['rounds'].max() > 1)}"
+        for deep, rows in table.groupby(table["meta"] == "dmc")
+    )
+
+
+def _steps(table: pd.DataFrame) -> str:
+    """How long the DMC learned: what a reader must know before comparing it with anything."""
+    effort = table.attrs.get("about", {}).get("settings", {}).get("effort", {})
+    if "dmc" not in set(table["meta"]) or not effort:
+        return ""
+    steps, paper = effort["dmc_steps"], 125_000
+    return f"DMC: {steps:,} training steps" + (f", the paper's local DMC had {paper:,}" if steps < paper else "")

@@ -1,0 +1,121 @@
+"""What all figures share: colours, names, captions, panels, files."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nws.space import PROPERTIES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, told apart by colour-blind readers; black is kept for chance lines, the light yellow too pale for lines.
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442"
+PALETTE = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, "#999999")
+STEPS = ("#FDE725", "#7AD151", "#22A884", "#2A788E", "#414487", "#440154")  # viridis, for options that have an order
+INK, FAINT, GREY = "#333333", "#DDDDDD", "#555555"
+
+IMAGE_SETS = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "svhn": "SVHN",
+    "stl10": "STL-10",
+    "fashion": "Fashion-MNIST",
+    "kmnist": "Kuzushiji-MNIST",
+}
+SHORT = {"glorot_uniform": "Glorot uni.", "glorot_normal": "Glorot nor."}
+PT_PER_LETTER = 3.45  # of 7-point text on average, to wrap captions to the figure's width
+
+
+def colours(name: str, options: Iterable[Any]) -> dict[Any, str]:
+    """Option -> colour. An option of the paper has the same colour in every figure; foreign ones take those that are left."""
+    known = PROPERTIES[name].options if name in PROPERTIES else ()
+    options = list(options)
+    everything = [*known, *(option for option in options if option not in known)]
+    if name in PROPERTIES and PROPERTIES[name].type is int:
+        everything = sorted(everything)
+        at = np.linspace(1, len(STEPS) - 1, len(everything)).round().astype(int)
+        return {option: STEPS[at[everything.index(option)]] for option in options}
+    return {option: PALETTE[everything.index(option) % len(PALETTE)] for option in options}
+
+
+def ordered(name: str, options: Iterable[Any]) -> list[Any]:
+    """Options in the order of Table 1, foreign ones after them."""
+    known = list(PROPERTIES[name].options)
+    return sorted(set(options), key=lambda o: (known.index(o), "") if o in known else (len(known), str(o).zfill(9)))
+
+
+def label(name: str, option: Any, short: bool = False) -> str:
+    """How an option is written in a figure. Text from data must not be read as mathematics by matplotlib."""
+    if name == "dataset":
+        text = IMAGE_SETS.get(option, str(option))
+    else:
+        text = PROPERTIES[name].label(option)
+        text = SHORT.get(text, text) if short else text
+    return plain(text.replace("_", " ") if name != "dataset" else text)
+
+
+def plain(text: str) -> str:
+    return text.replace("$", r"\$")
+
+
+def panels(n: int, width: float = 3.2, height: float = 2.6, columns: int = 3, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels (sizes in inches of one), and their axes."""
+    from matplotlib.figure import Figure
+
+    columns = max(1, min(n, columns))
+    rows = -(-n // columns)
+    figure = Figure(figsize=(max(width * columns, 4.8), height * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel().tolist()
+    for unused in axes[n:]:
+        unused.remove()
+    for axis in axes[:n]:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
+    return figure, axes[:n]
+
+
+def percent(axis: Any) -> None:
+    """Write fractions on an axis (figure.axes[0].yaxis) as percent."""
+    axis.set_major_formatter(lambda v, _: f"{100 * v:.0f}%")
+
+
+def caption(figure: Figure, table: pd.DataFrame, *says: str) -> None:
+    """Zoo, number of nets, what the figure `says`, notes of the table, version and commit, below the figure."""
+    about = {"zoo": "zoo", "nets": 0, "version": "", "commit": None, **table.attrs.get("about", {})}
+    origin = f"nws {about['version']}" + (f", commit {about['commit']}" if about["commit"] else "")
+    sentences = [f"{about['zoo']}: {about['nets']:,} nets", *says, *table.attrs.get("notes", []), origin]
+    letters = int(figure.get_figwidth() * 72 / PT_PER_LETTER) - 2
+    text = "\n".join(textwrap.wrap(plain("; ".join(filter(None, sentences))), letters))
+    figure.supxlabel(text, fontsize=7, color=GREY, x=0.01, ha="left")
+
+
+def span(values: pd.Series) -> str:
+    """ "216", or "120 to 216"."""
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def by_image_set(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """(image set, its rows) in the order of Table 1."""
+    return [(name, table[table["dataset"] == name]) for name in ordered("dataset", table["dataset"])]
+
+
+def save(figure: Figure, path: str | Path) -> list[Path]:
+    """Write path.png and path.pdf; returns both."""
+    files = [Path(f"{path}.{kind}") for kind in ("png", "pdf")]
+    for file in files:
+        figure.savefig(file, dpi=160)
+    return files
+
+
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 6) -> None:
+    """One legend above all panels."""
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns), frameon=False, fontsize=8)

@@ -1,0 +1,183 @@
+"""All tables and figures of a zoo: what each figure needs, and how it is made, once.
+
+TABLES and FIGURES are the list. A table is a function of the zoo and of its settings; a figure is drawn from tables and from
+nothing else, so that whoever has DIR/tables can draw it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nws import tables
+from nws.analysis import importance, maps, reading, statistics
+from nws.analysis.study import FULL, QUICK, Effort, Study
+from nws.errors import NwsError, unknown
+from nws.figures import importance as importance_figures
+from nws.figures import maps as map_figures
+from nws.figures import reading as reading_figures
+from nws.figures import statistics as statistics_figures
+from nws.figures import style
+from nws.inputs import Inputs
+from nws.zoo import Zoo
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Tell = Callable[[str], None]
+BUDGETS = ("quick", "full")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a table is made with. `cache`: a folder for whatever a long table keeps in order to go on after an interruption."""
+
+    inputs: Inputs  # of the zoo; they remember statistics from one table to the next
+    cache: Path
+    tell: Tell
+
+    @property
+    def zoo(self) -> Zoo:
+        return self.inputs.zoo
+
+    def study(self, effort: Mapping[str, Any]) -> Study:
+        return Study(self.inputs, Effort(**effort), self.cache, self.tell)
+
+
+@dataclass(frozen=True)
+class Table:
+    """make(work, **settings) -> DataFrame; NotForThisZooError says in one line why a zoo has no such table.
+
+    quick, full   the settings of each budget: minutes, or what the paper did
+    """
+
+    make: Callable[..., pd.DataFrame]
+    quick: Mapping[str, Any] = field(default_factory=dict)
+    full: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """draw(*tables) -> Figure, from the named tables in this order. `says`: its title in lists."""
+
+    says: str
+    tables: tuple[str, ...]
+    draw: Callable[..., Figure]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of a figure: its files, or why it was skipped. `fresh`: drawn now, not found as it was left."""
+
+    name: str
+    says: str
+    files: tuple[Path, ...] = ()
+    skipped: str = ""
+    fresh: bool = False
+
+
+_QUICK, _FULL = {"effort": asdict(QUICK)}, {"effort": asdict(FULL)}
+_QUICK_MAPS = {
+    "grid": (50, 10),
+    "dmc_grid": (20, 5),
+    "dmc_properties": ("dataset", "optimizer", "initialization"),  # the DMC's maps take minutes each
+    "dmc_parts": ("all",),
+}
+
+
+def _read(analysis: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
+    return lambda work, effort, **settings: analysis(work.study(effort), **settings)
+
+
+TABLES: dict[str, Table] = {
+    "nets": Table(lambda work: statistics.nets(work.zoo)),
+    "size_time": Table(lambda work: statistics.size_time(work.zoo)),
+    "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
+    "local": Table(_read(reading.local), _QUICK, _FULL),
+    "subset_size": Table(_read(reading.subset_size), {**_QUICK, "dmc_lengths": (100, 1000)}, _FULL),
+    "batch_norm": Table(_read(reading.batch_norm), _QUICK, _FULL),
+    "importance": Table(_read(importance.importance), _QUICK, _FULL),
+    "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
+    "maps": Table(_read(maps.maps), {**_QUICK, **_QUICK_MAPS}, _FULL),
+}
+FIGURES: dict[str, Drawing] = {
+    "figure2": Drawing("what whole nets tell", ("meta_classification",), reading_figures.meta_classification),
+    "figure3": Drawing("what tells image set and optimizer", ("importance",), importance_figures.importance_two),
+    "figure4": Drawing("what slices of weights tell", ("local",), reading_figures.meta_classification),
+    "figure5": Drawing("where and when three properties are told", ("maps",), map_figures.main),
+    "figure6": Drawing("model size and training time", ("size_time",), statistics_figures.size_time),
+    "figure16": Drawing("what tells each property, layer by layer", ("importance",), importance_figures.importance),
+    "figure17": Drawing("what tells each property in a slice", ("importance_local",), importance_figures.importance_local),
+    "figure18": Drawing("accuracy against the length of slices", ("subset_size",), reading_figures.subset_size),
+    "figure19": Drawing("with and without batch norm", ("batch_norm",), reading_figures.batch_norm),
+    "figure20": Drawing("where and when the training is told", ("maps",), map_figures.training),
+    "figure21": Drawing("where and when the architecture is told", ("maps",), map_figures.architecture),
+}
+ALWAYS = ("nets",)  # tables that no figure asks for, and the report shows
+
+
+def make(
+    zoo: Zoo,
+    out: str | Path,
+    only: Sequence[str] | None = None,
+    budget: str = "quick",
+    tell: Tell = lambda doing: None,
+) -> list[Made]:
+    """Every table into out/tables, then every figure into out, as NAME.png and NAME.pdf; in the order of FIGURES.
+
+    only    names of FIGURES; None is all
+    budget  "quick": minutes; "full": what the paper did, hours
+    What `out` holds already of the same nets and settings is left as it is. A figure that this zoo cannot have is skipped.
+    Raises NwsError for an unknown figure or budget, a zoo without nets, a damaged net or a disk that is full.
+    """
+    if budget not in BUDGETS:
+        raise unknown("budget", budget, BUDGETS)
+    names = list(FIGURES if only is None else only)
+    for name in names:
+        if name not in FIGURES:
+            raise unknown("figure", name, FIGURES)
+    if not len(zoo.index):
+        raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
+    out = Path(out)
+    wanted = dict.fromkeys([*ALWAYS, *(table for name in names for table in FIGURES[name].tables)])
+    inputs = Inputs(zoo)
+    why_not = {table: _table(inputs, out, table, budget, tell) for table in wanted}
+    return [_figure(out, name, why_not, tell) for name in names]
+
+
+def _table(inputs: Inputs, out: Path, name: str, budget: str, tell: Tell) -> str:
+    """Make a table unless it is there; returns why this zoo has none, or nothing."""
+    entry = TABLES[name]
+    settings = dict(getattr(entry, budget))
+    about = tables.about(inputs.zoo, settings)
+    if tables.is_current(out / "tables", name, about["key"]):
+        return ""
+    tell(f"table {name}")
+    try:
+        frame = entry.make(Work(inputs, out / "cache", lambda doing: tell(f"table {name}: {doing}")), **settings)
+    except tables.NotForThisZooError as error:
+        return str(error)
+    frame.attrs["about"] = about
+    tables.save(frame, out / "tables", name)
+    return ""
+
+
+def _figure(out: Path, name: str, why_not: Mapping[str, str], tell: Tell) -> Made:
+    entry = FIGURES[name]
+    for table in entry.tables:
+        if why_not[table]:
+            return Made(name, entry.says, skipped=why_not[table])
+    files = (out / f"{name}.png", out / f"{name}.pdf")
+    sources = [out / "tables" / f"{table}.json" for table in entry.tables]
+    if all(file.exists() and file.stat().st_mtime_ns >= max(s.stat().st_mtime_ns for s in sources) for file in files):
+        return Made(name, entry.says, files)
+    tell(f"drawing {name}")
+    try:
+        drawn = entry.draw(*(tables.load(out / "tables", table) for table in entry.tables))
+    except tables.NotForThisZooError as error:
+        return Made(name, entry.says, skipped=str(error))
+    return Made(name, entry.says, tuple(style.save(drawn, out / name)), fresh=True)
