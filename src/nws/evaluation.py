@@ -108,7 +108,7 @@ class _Question:
 def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
     where = _where(task, meta, zoo)
     table, notes = zoo.select(task.property, part=where.part, slice_length=where.slice_length, converged=task.converged)
-    table = _only(table, task, zoo)
+    table = _only(table, task, zoo, notes)
     table = _long_enough_stripped(table, where, zoo, notes)
     nets = table.index.to_numpy()
     if task.regression:
@@ -145,8 +145,9 @@ def _where(task: Task, meta: Any, zoo: Zoo) -> Where:
     return Where(task.part, length, snapshots, task.without)
 
 
-def _only(table: Any, task: Task, zoo: Zoo) -> Any:
+def _only(table: Any, task: Task, zoo: Zoo, notes: list[str]) -> Any:
     for name, value in task.only.items():
+        notes.append(f"only nets with {name}={PROPERTIES[name].label(value)}")
         table = table[table[name] == value]
         if table.empty:
             raise NwsError(f"no usable net of {zoo.path} has {name}={PROPERTIES[name].label(value)}: see `nws info {zoo.path}`")
@@ -241,7 +242,11 @@ def _rounds(question: _Question, inputs: Inputs, rounds: int, tell: Tell) -> Ite
         tell(doing)
         # Neither split nor balance depends on the meta-classifier: comparisons are paired.
         drawn = draw_round(question.nets, question.y, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
-        fitted = _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
+        key = question.name, repr(question.meta), repr(question.task.training), r, question.nets.tobytes()
+        known = inputs.fitted.get(key)
+        fitted = known or _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
+        if hasattr(fitted, "coefficients_"):  # small, and asked for twice: what it reads, and by which features
+            inputs.fitted[key] = fitted
         yield Fitted(fitted, drawn)
 
 

@@ -34,6 +34,7 @@ class Inputs:
     def __init__(self, zoo: Zoo, seed: int = 0):
         self.zoo = zoo
         self.seed = seed
+        self.fitted: dict[tuple[Any, ...], Any] = {}  # linear meta-classifiers of earlier calls, by all that made them
         self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
     def rows(self, reads: str, where: Where, nets: np.ndarray, test: bool) -> Any:

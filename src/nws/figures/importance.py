@@ -21,6 +21,7 @@ TYPES = {  # role -> colour, name
     "mean": (style.RED, "running mean"),
     "var": (style.SKY, "running variance"),
 }
+COLUMNS = 3  # of Fig. 17
 GAP = 6  # between layers, in features
 
 
@@ -50,14 +51,17 @@ def importance_two(table: pd.DataFrame) -> Figure:
 def importance_local(table: pd.DataFrame) -> Figure:
     """Bars for the 16 statistics of slices, a panel a property (Fig. 17)."""
     properties = list(dict.fromkeys(table["property"]))
-    figure, axes = style.panels(len(properties), 3.2, 2.1, sharex=True)
-    for axis, name in zip(axes, properties):
+    figure, axes = style.panels(len(properties), 3.2, 2.1, columns=COLUMNS, sharex=True)
+    for at, (axis, name) in enumerate(zip(axes, properties)):
         mine = table[table["property"] == name]
         gradient = mine["statistic"].str.endswith("_d")
         axis.bar(mine["statistic"], mine["mean"], color=np.where(gradient, style.ORANGE, style.BLUE))
         axis.errorbar(mine["statistic"], mine["mean"], mine["spread"], fmt="none", ecolor=style.INK, elinewidth=0.9, capsize=2)
         axis.set_title(name.replace("_", " "), fontsize=9, loc="left", pad=2)
-        axis.tick_params(axis="x", rotation=90, labelsize=7, labelbottom=axis in axes[-3:])
+        axis.tick_params(axis="x", rotation=90, labelsize=7, labelbottom=at + COLUMNS >= len(axes))
+        if at + COLUMNS >= len(axes) > at // COLUMNS * COLUMNS + COLUMNS:  # last of its column, but not in the last row
+            for text in axis.get_xticklabels():
+                text.set_in_layout(False)
         axis.set_ylim(bottom=0)
     figure.supylabel("norm of the coefficients over classes", fontsize=8)
     said = "blue: of the weights; orange (_d): of their differences; bars: standard deviation over rounds"

@@ -154,7 +154,7 @@ def _unique(values: Iterable[Any]) -> list[Any]:
 def _nets(table: pd.DataFrame) -> str:
     return "; ".join(
         f"{'DMC' if deep else 'SVMs'}: {style.span(rows['n_train'])} nets to learn from, {style.span(rows['n_test'])} tested, "
-        f"{style.span(rows['rounds'])} round{'s' * (rows['rounds'].max() > 1)}"
+        f"{style.span(rows['rounds'])} round{'s' * int(rows['rounds'].max() > 1)}"
         for deep, rows in table.groupby(table["meta"] == "dmc")
     )
 
