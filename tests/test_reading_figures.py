@@ -67,8 +67,7 @@ def test_lines_against_length_on_a_log_axis():
     figure = reading.subset_size(results.table(rows))
     assert [axis.get_xscale() for axis in figure.axes] == ["log", "log"]
     drawn = figure.axes[0].lines[0]
-    np.testing.assert_allclose(drawn.get_xdata(), [100, 1000, 10_000])
-    np.testing.assert_allclose(drawn.get_ydata(), [0.5, 0.6, 0.7])
+    np.testing.assert_allclose(np.asarray(drawn.get_xydata()), [[100, 0.5], [1000, 0.6], [10_000, 0.7]])
     assert_inside(figure)
 
 

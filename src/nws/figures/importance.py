@@ -51,7 +51,7 @@ def importance_two(table: pd.DataFrame) -> Figure:
 def importance_local(table: pd.DataFrame) -> Figure:
     """Bars for the 16 statistics of slices, a panel a property (Fig. 17)."""
     properties = list(dict.fromkeys(table["property"]))
-    figure, axes = style.panels(len(properties), 3.2, 2.1, columns=COLUMNS, sharex=True)
+    figure, axes = style.panels(len(properties), 3.2, 2.1 if len(properties) > COLUMNS else 2.6, columns=COLUMNS, sharex=True)
     for at, (axis, name) in enumerate(zip(axes, properties)):
         mine = table[table["property"] == name]
         gradient = mine["statistic"].str.endswith("_d")

@@ -93,7 +93,7 @@ def batch_norm(table: pd.DataFrame) -> Figure:
             _bars(axis, mine, properties, (k, len(NORM)), colour, text)
         _by_property(axis, table[table["meta"] == meta], properties)
         axis.set_title(_name(meta, "all", table.loc[table["meta"] == meta, "slice_length"]), fontsize=9, loc="left")
-    style.legend(figure, *axes[0].get_legend_handles_labels(), 2)
+    style.legend(figure, *axes[0].get_legend_handles_labels(), 2 if figure.get_figwidth() >= 7 else 1)
     style.caption(figure, table, _nets(table), BARS, _steps(table))
     return figure
 
