@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from nws import tables
-from nws.analysis import importance, maps, reading, statistics
+from nws.analysis import embedding, importance, maps, reading, regression, statistics
 from nws.analysis.study import FULL, QUICK, Effort, Study
 from nws.errors import NwsError, unknown
+from nws.figures import embedding as embedding_figures
 from nws.figures import importance as importance_figures
 from nws.figures import maps as map_figures
 from nws.figures import reading as reading_figures
+from nws.figures import regression as regression_figures
 from nws.figures import statistics as statistics_figures
 from nws.figures import style
 from nws.inputs import Inputs
@@ -103,13 +106,36 @@ TABLES: dict[str, Table] = {
     "importance": Table(_read(importance.importance), _QUICK, _FULL),
     "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
     "maps": Table(_read(maps.maps), {**_QUICK, **_QUICK_MAPS}, _FULL),
+    "curves": Table(lambda work: statistics.curves(work.zoo)),
+    "accuracy": Table(lambda work: statistics.accuracy(work.zoo)),
+    "pairs": Table(lambda work: statistics.pairs(work.zoo)),
+    "regression": Table(lambda work: regression.regression(work.zoo)),
+    "regression_error": Table(lambda work: regression.error(work.zoo)),
+    "regression_correlation": Table(lambda work: regression.correlation(regression.regression(work.zoo))),
+    "embedding": Table(lambda work: embedding.embedding(work.zoo, tell=work.tell)),
 }
 FIGURES: dict[str, Drawing] = {
+    "figure1": Drawing("regression of test accuracy, one image set", ("regression",), regression_figures.one),
     "figure2": Drawing("what whole nets tell", ("meta_classification",), reading_figures.meta_classification),
     "figure3": Drawing("what tells image set and optimizer", ("importance",), importance_figures.importance_two),
     "figure4": Drawing("what slices of weights tell", ("local",), reading_figures.meta_classification),
     "figure5": Drawing("where and when three properties are told", ("maps",), map_figures.main),
     "figure6": Drawing("model size and training time", ("size_time",), statistics_figures.size_time),
+    "figure7": Drawing("training curves against progress", ("curves",), statistics_figures.curves),
+    "figure8": Drawing("distribution of test accuracy", ("accuracy",), statistics_figures.accuracy),
+    **{
+        name: Drawing(
+            f"mean accuracy by {a.replace('_', ' ')} and {b.replace('_', ' ')}",
+            ("pairs",),
+            partial(statistics_figures.pairs, figure=name),
+        )
+        for name, (a, b) in statistics.PAIRS.items()
+    },
+    "figure13": Drawing("all snapshots in the plane", ("embedding", "nets", "curves"), embedding_figures.embedding),
+    "figure14": Drawing("regression of test accuracy, each image set", ("regression",), regression_figures.coefficients),
+    "figure15": Drawing(
+        "errors and correlations of the regressions", ("regression_error", "regression_correlation"), regression_figures.quality
+    ),
     "figure16": Drawing("what tells each property, layer by layer", ("importance",), importance_figures.importance),
     "figure17": Drawing("what tells each property in a slice", ("importance_local",), importance_figures.importance_local),
     "figure18": Drawing("accuracy against the length of slices", ("subset_size",), reading_figures.subset_size),

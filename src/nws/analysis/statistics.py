@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import Any
 
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from nws import images
+from nws.errors import NwsError
+from nws.net import HISTORY
+from nws.space import PROPERTIES
+from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
-from nws.zoo.select import converged_mask
+from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, converged_mask
 
 UNTOLD = ["path", "bytes", "sha256"]  # of files, not of nets
+PAIRS = {  # figure -> two properties
+    "figure9": ("initialization", "activation"),
+    "figure10": ("initialization", "optimizer"),
+    "figure11": ("initialization", "augmentation"),
+    "figure12": ("activation", "optimizer"),
+}
+CLASSES = dict.fromkeys(images.NAMES, 10)  # all built-in image sets; how many a user's own has, a zoo does not say
+
+
+def usable(zoo: Zoo, **which: Any) -> tuple[pd.DataFrame, list[str]]:
+    """`zoo.select`, whose complaint that no net is left is a zoo's lack and not a user's mistake."""
+    try:
+        return zoo.select(**which)
+    except NwsError as error:
+        raise NotForThisZooError(str(error)) from None
 
 
 def nets(zoo: Zoo) -> pd.DataFrame:
@@ -20,3 +44,63 @@ def nets(zoo: Zoo) -> pd.DataFrame:
 def size_time(zoo: Zoo) -> pd.DataFrame:
     """Weights, epochs and seconds of training of each net (Fig. 6)."""
     return nets(zoo)[["net", "dataset", "weights", "weights_conv", "epochs", "seconds"]]
+
+
+def curves(zoo: Zoo) -> pd.DataFrame:
+    """Accuracies of each net at each of its snapshots (Fig. 7): net, dataset, snapshot, epoch, progress, train, validation, test.
+
+    progress is the share of the net's own training, 0 at the initialization and 1 at its end; accuracies are fractions.
+    """
+    frame = zoo.index
+    accuracies = [HISTORY.index(f"{name}_accuracy") for name in ("train", "validation", "test")]
+    rows: list[tuple[object, ...]] = []
+    for number, dataset in zip(frame.index.tolist(), frame["dataset"].tolist(), strict=True):
+        epoch, history = zoo.records(number)
+        last = max(int(epoch[-1]), 1)
+        for snapshot, at in enumerate(epoch.tolist(), 1):
+            found = history[at, accuracies].tolist() if at < len(history) else [np.nan] * 3
+            rows.append((number, dataset, snapshot, at, at / last, *found))
+    table = pd.DataFrame(rows, columns=["net", "dataset", "snapshot", "epoch", "progress", "train", "validation", "test"])
+    if not table["test"].notna().any():
+        raise NotForThisZooError("no net of this zoo has a history of test accuracies")
+    return table
+
+
+def accuracy(zoo: Zoo) -> pd.DataFrame:
+    """Test accuracy of each net at the end of its training, chance and the threshold of convergence of its image set (Fig. 8)."""
+    frame = nets(zoo)
+    measured = frame["test_accuracy"].notna()
+    if not measured.any():
+        raise NotForThisZooError("no net of this zoo has a test accuracy")
+    table = frame.loc[measured, ["net", "dataset", "test_accuracy", "converged"]].reset_index(drop=True)
+    table["threshold"] = [THRESHOLDS.get(name, DEFAULT_THRESHOLD) for name in table["dataset"]]
+    table["chance"] = [1 / CLASSES[name] if name in CLASSES else np.nan for name in table["dataset"]]
+    lost = int((~measured).sum())
+    foreign = sorted(set(table["dataset"]) - set(THRESHOLDS))
+    table.attrs["notes"] = [f"{lost} nets without a test accuracy are left out"] if lost else []
+    if foreign:
+        table.attrs["notes"].append(f"the paper has no threshold for {', '.join(foreign)}: {DEFAULT_THRESHOLD:.0%} was taken")
+    return table
+
+
+def pairs(zoo: Zoo) -> pd.DataFrame:
+    """Mean test accuracy of all nets with each pair of options, per image set (Figs. 9 to 12), converged or not.
+
+    Columns: figure, dataset, a, b (properties), option_a, option_b, nets, mean, low, high (95% interval of the mean over nets,
+    Student's t; missing for fewer than three nets), chance.
+    """
+    frame, _ = usable(zoo)
+    frame = frame[frame["test_accuracy"].notna()]
+    rows = []
+    for figure, (a, b) in PAIRS.items():
+        if min(frame[a].nunique(), frame[b].nunique()) > 1:
+            for (dataset, first, second), group in frame.groupby(["dataset", a, b])["test_accuracy"]:
+                n = len(group)
+                reach = stats.t.ppf(0.975, n - 1) * group.std() / np.sqrt(n) if n >= 3 else np.nan
+                mean, chance = group.mean(), 1 / CLASSES[dataset] if dataset in CLASSES else np.nan
+                options = (PROPERTIES[a].label(first), PROPERTIES[b].label(second))
+                rows.append((figure, dataset, a, b, *options, n, mean, max(mean - reach, 0), min(mean + reach, 1), chance))
+    if not rows:
+        raise NotForThisZooError("no two of initialization, activation, optimizer and augmentation differ in this zoo")
+    names = ["figure", "dataset", "a", "b", "option_a", "option_b", "nets", "mean", "low", "high", "chance"]
+    return pd.DataFrame(rows, columns=names)

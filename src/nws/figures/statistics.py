@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from nws.figures import style
+from nws.space import PROPERTIES
+from nws.tables import NotForThisZooError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+SIDES = {"train": style.RED, "validation": style.ORANGE, "test": style.BLUE}
 
 
 def size_time(table: pd.DataFrame) -> Figure:
     """Distribution of model size and of training time (Fig. 6). table: `analysis.statistics.size_time`."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = style.panels(2, 3.6, 2.7)
     what = (("weights", "weights per net (thousands)", 1e3), ("seconds", "training time per net (s)", 1.0))
     for axis, (column, text, unit) in zip(axes, what):
         values = table[column].to_numpy(float) / unit
         axis.hist(values, bins=_bins(values), color=style.BLUE)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.axvline(np.median(values), color=style.INK, linestyle=":", linewidth=1.2)
         axis.set_xlabel(text, fontsize=8)
         axis.set_ylabel("nets", fontsize=8)
@@ -30,8 +38,119 @@ def size_time(table: pd.DataFrame) -> Figure:
 
 
 def _bins(values: np.ndarray) -> list[float]:
-    """Edges: six nets in a bin on average, 8 to 40 bins; one bin around a single value."""
+    """Edges: six nets in a bin on average, 8 to 40 bins; a narrow bin where all nets are alike."""
     low, high = values.min(), values.max()
     if low == high:
-        return [low - max(abs(low), 1.0) / 2, low + max(abs(low), 1.0) / 2]
+        return [0.0, 0.97 * low, 1.03 * low, 2 * low] if low else [-0.5, 0.5]
     return np.linspace(low, high, int(np.clip(len(values) / 6, 8, 40)) + 1).tolist()
+
+
+def curves(table: pd.DataFrame) -> Figure:
+    """Test accuracy of every net against the progress of its training, and the means (Fig. 7). table: `statistics.curves`."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
+
+    sets = style.by_image_set(table[table["test"].notna()])
+    figure, axes = style.panels(len(sets), sharex=True, sharey=True)
+    grid = np.linspace(0, 1, 21)
+    for axis, (name, rows) in zip(axes, sets):
+        groups = [group for _, group in rows.groupby("net")]
+        lines = [group[["progress", "test"]].to_numpy(float) * (100, 1) for group in groups]
+        clear = float(np.clip(12 / len(lines), 0.03, 0.35))
+        # Thousands of thin lines make a PDF that no reader opens: they are a picture within it.
+        axis.add_collection(LineCollection(lines, colors="#666666", linewidths=0.5, alpha=clear, rasterized=True))
+        for side, colour in SIDES.items():
+            means = pd.DataFrame([np.interp(grid, group["progress"], group[side]) for group in groups]).mean()
+            axis.plot(100 * grid, means, color=colour, linewidth=2)
+        axis.set_title(f"{style.label('dataset', name)} ({len(groups):,} nets)", fontsize=9)
+        axis.set_xlim(0, 100)
+        axis.set_ylim(0, 1)
+        style.percent(axis.yaxis)
+    style.outer(axes, "progress of the training (%)", "accuracy")
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in SIDES.values()]
+    texts = [f"mean {side} accuracy" for side in SIDES]
+    style.legend(figure, [*handles, Line2D([], [], color="#999999", linewidth=0.8)], [*texts, "test accuracy of a net"])
+    style.caption(figure, table, "means over all nets, those that did not learn included")
+    return figure
+
+
+def accuracy(table: pd.DataFrame) -> Figure:
+    """Distribution of test accuracy per image set, threshold of convergence and chance (Fig. 8). table: `statistics.accuracy`."""
+    from matplotlib.ticker import MaxNLocator
+
+    sets = style.by_image_set(table)
+    figure, axes = style.panels(len(sets), sharex=True)
+    bins = 40 if len(table) >= 100 * len(sets) else 20
+    edges = np.linspace(0, 1, bins + 1)
+    for axis, (name, rows) in zip(axes, sets):
+        values = rows["test_accuracy"].to_numpy(float)
+        axis.hist(values, bins=edges.tolist(), color=style.SKY, zorder=2)
+        axis.plot(*_smooth(values, 0.8 / bins, bins), color=style.BLUE, linewidth=1.5, zorder=3)
+        axis.axvline(rows["threshold"].iloc[0], color=style.RED, linewidth=1.4, label="threshold of convergence")
+        if np.isfinite(rows["chance"].iloc[0]):
+            axis.axvline(rows["chance"].iloc[0], color="black", linestyle="--", linewidth=1, label="chance")
+        axis.set_title(
+            f"{style.label('dataset', name)} ({rows['converged'].mean():.0%} of {len(rows):,} nets converged)", fontsize=9
+        )
+        axis.set_xlim(0, 1)
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+        style.percent(axis.xaxis)
+    style.outer(axes, "test accuracy", "nets")
+    style.legend(figure, *axes[0].get_legend_handles_labels())
+    style.caption(
+        figure, table, f"bars: nets per {100 / bins:g}% of accuracy; curve: the same, smoothed (Gaussian, {80 / bins:g}%)"
+    )
+    return figure
+
+
+def _smooth(values: np.ndarray, width: float, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """(x, nets per bin): a Gaussian around each net, reflected at 0 and 1 so that no net leaks out of the axis."""
+    x = np.linspace(0, 1, 401)
+    everywhere = np.concatenate([values, -values, 2 - values])
+    density = np.exp(-0.5 * ((x[:, None] - everywhere) / width) ** 2).sum(1) / (width * np.sqrt(2 * np.pi))
+    return x, density / bins
+
+
+def pairs(table: pd.DataFrame, figure: str) -> Figure:
+    """Mean test accuracy for each pair of options of two properties (Figs. 9 to 12). table: `statistics.pairs`."""
+    rows = table[table["figure"] == figure]
+    if rows.empty:
+        raise NotForThisZooError("one of the two properties is the same in all nets of this zoo")
+    a, b = rows["a"].iloc[0], rows["b"].iloc[0]
+    options = {name: _labels(name, rows[f"option_{side}"]) for name, side in ((a, "a"), (b, "b"))}
+    colours = style.colours(b, [PROPERTIES[b].parse(text) for text in options[b]])
+    sets = style.by_image_set(rows)
+    drawn, axes = style.panels(len(sets), 3.4, 2.5, columns=2, sharex=True, sharey=True)
+    for axis, (name, mine) in zip(axes, sets):
+        for k, (text, colour) in enumerate(zip(options[b], colours.values())):
+            bars = mine[mine["option_b"] == text].set_index("option_a")
+            _bars(axis, bars, options[a], (k - (len(colours) - 1) / 2) * 0.8 / len(colours), 0.8 / len(colours), colour)
+        if np.isfinite(mine["chance"].iloc[0]):
+            axis.axhline(mine["chance"].iloc[0], color="black", linestyle="--", linewidth=1, zorder=4)
+        axis.set_title(f"{style.label('dataset', name)} ({mine['nets'].sum():,} nets)", fontsize=9)
+        axis.set_ylim(0, 1)
+        style.percent(axis.yaxis)
+        axis.grid(axis="y", color=style.FAINT, zorder=0)
+        axis.set_xticks(range(len(options[a])), [style.label(a, PROPERTIES[a].parse(t), short=True) for t in options[a]])
+    style.outer(axes, a.replace("_", " "), "mean test accuracy")
+    handles = [axes[0].bar(0, 0, color=colour) for colour in colours.values()]
+    chance = axes[0].plot([], [], color="black", linestyle="--", linewidth=1)
+    style.legend(drawn, [*handles, *chance], [*(style.label(b, PROPERTIES[b].parse(t)) for t in options[b]), "chance"])
+    fewest, most = rows["nets"].min(), rows["nets"].max()
+    count = f"bars: means of {fewest} to {most} nets, converged or not; whiskers: 95% interval over at least three nets"
+    style.caption(drawn, table, f"colours: {b.replace('_', ' ')}", count)
+    return drawn
+
+
+def _bars(axis: Axes, bars: pd.DataFrame, options: list[str], shift: float, width: float, colour: str) -> None:
+    at = np.array([options.index(text) for text in bars.index]) + shift
+    mean = bars["mean"].to_numpy(float)
+    axis.bar(at, mean, width * 0.92, color=colour, zorder=2)
+    reach = np.array([mean - bars["low"], bars["high"] - mean], float)
+    known = np.isfinite(reach).all(0)
+    axis.errorbar(at[known], mean[known], reach[:, known], fmt="none", ecolor=style.INK, elinewidth=0.8, capsize=1.5, zorder=3)
+
+
+def _labels(name: str, column: Any) -> list[str]:
+    parsed = style.ordered(name, [PROPERTIES[name].parse(text) for text in set(column)])
+    return [PROPERTIES[name].label(option) for option in parsed]

@@ -31,7 +31,7 @@ IMAGE_SETS = {
     "kmnist": "Kuzushiji-MNIST",
 }
 SHORT = {"glorot_uniform": "Glorot uni.", "glorot_normal": "Glorot nor."}
-PT_PER_LETTER = 3.45  # of 7-point text on average, to wrap captions to the figure's width
+PT_PER_LETTER = 3.75  # of 7-point text on average, to wrap captions to the figure's width
 
 
 def colours(name: str, options: Iterable[Any]) -> dict[Any, str]:
@@ -70,7 +70,7 @@ def panels(n: int, width: float = 3.2, height: float = 2.6, columns: int = 3, **
     """A figure of n panels (sizes in inches of one), and their axes."""
     from matplotlib.figure import Figure
 
-    columns = max(1, min(n, columns))
+    columns = 2 if (n, columns) == (4, 3) else max(1, min(n, columns))
     rows = -(-n // columns)
     figure = Figure(figsize=(max(width * columns, 4.8), height * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel().tolist()
@@ -80,6 +80,18 @@ def panels(n: int, width: float = 3.2, height: float = 2.6, columns: int = 3, **
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
     return figure, axes[:n]
+
+
+def outer(axes: Sequence[Axes], x: str, y: str) -> None:
+    """Label the outer axes of `panels` only: x where nothing stands below, y in the first column."""
+    places = [place for axis in axes if (place := axis.get_subplotspec())]
+    for axis, place in zip(axes, places, strict=True):
+        column, row = place.colspan.start, place.rowspan.start
+        if not any(other.colspan.start == column and other.rowspan.start > row for other in places):
+            axis.set_xlabel(x, fontsize=8)
+            axis.tick_params(labelbottom=True)
+        if column == 0:
+            axis.set_ylabel(y, fontsize=8)
 
 
 def percent(axis: Any) -> None:

@@ -128,6 +128,19 @@ def read_net(path: Path | str, number: int | None = None) -> Net:
         raise damaged(path, str(error)) from None
 
 
+def read_records(path: Path | str, number: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """A net's epoch (S,) and history (T, 5), checked, without its weights. Raises as `read_header`."""
+    path = Path(path)
+    with _open(path) as descriptor:
+        header, _ = parse_header(descriptor, path, number)
+        epoch, history = np.empty(header.snapshots, "<i8"), np.empty((header.records, len(HISTORY)), "<f8")
+        read_into(descriptor, epoch, header.offsets["epoch"], path)
+        read_into(descriptor, history, header.offsets["history"], path)
+    if _sha256(epoch, history) != header.records_sha256:
+        raise damaged(path, "epoch or history is not what was written (the checksum differs)")
+    return epoch, history
+
+
 def parse_header(descriptor: int, path: Path, number: int | None = None) -> tuple[Header, dict[str, Any]]:
     """The header of an open file and its `about`, checked: see `read_header`."""
     size = os.fstat(descriptor).st_size

@@ -19,7 +19,7 @@ from nws.net import Net
 from nws.space import PROPERTIES, Space
 from nws.zoo import describe, index, verify
 from nws.zoo import select as selection
-from nws.zoo.netfile import encode, net_path, read_net
+from nws.zoo.netfile import encode, net_path, read_net, read_records
 from nws.zoo.plan import Plan
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
 from nws.zoo.splits import SPLITS, split
@@ -187,6 +187,12 @@ class Zoo:
         number = operator.index(number)
         self._reader.header(number)  # the better error for a net that is not there
         return read_net(net_path(self.path, number), number)
+
+    def records(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """epoch (S,) and history (T, 5) of a net (`nws.net.HISTORY`), without reading its weights. Raises as `net`."""
+        number = operator.index(number)
+        self._reader.header(number)
+        return read_records(net_path(self.path, number), number)
 
     def theta(self, net: int, snapshot: int | None = None) -> np.ndarray:
         """(P,) float32 of one snapshot, numbered 1 to S, or (S, P) of all. A copy; checksums are `net`'s and `verify`'s matter."""
