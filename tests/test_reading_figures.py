@@ -17,7 +17,10 @@ def assert_inside(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     width, height = canvas.get_width_height()
-    texts = [t for axis in figure.axes if axis.axison for t in (*axis.get_xticklabels(), *axis.get_yticklabels(), axis.title)]
+    texts = [axis.title for axis in figure.axes if axis.axison]
+    for of in (of for axis in figure.axes if axis.axison for of in (axis.xaxis, axis.yaxis)):
+        low, high = sorted(of.get_view_interval())
+        texts += [text for at, text in zip(of.get_ticklocs(), of.get_ticklabels()) if low <= at <= high]
     texts += [t for legend in figure.legends for t in legend.get_texts()] + [figure._supxlabel]
     for text in texts:
         if text.get_text() and text.get_visible():
