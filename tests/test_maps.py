@@ -21,7 +21,7 @@ def zoo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(zoo, tmp_path_factory):
     study = Study(Inputs(zoo), TINY, tmp_path_factory.mktemp("out"))
-    return maps(study, grid=(5, 4), dmc_grid=(2, 2), dmc_properties=("optimizer",), dmc_parts=("all",))
+    return maps(study, grid=(5, 4), dmc_grid=(2, 2), dmc_properties=("optimizer",))
 
 
 def place(table, **where):

@@ -31,7 +31,7 @@ def test_whole_nets(study):
 def test_slices_of_each_part_and_nothing_twice(study, monkeypatch):
     table = reading.local(study)
     read = table[table["property"] == "optimizer"][["meta", "part"]].to_numpy().tolist()
-    assert read == [["svm-linear-16", "all"], ["svm-rbf-16", "all"], ["dmc", "all"], ["dmc", "conv"], ["dmc", "fc"]]
+    assert read == [["svm-linear-16", "all"], ["svm-rbf-16", "all"], ["svm-rbf-16", "conv"], ["svm-rbf-16", "fc"], ["dmc", "all"]]
     assert set(table["slice_length"]) == {TINY.slice_length}
     reading.meta_classification(study)
     monkeypatch.setattr(results, "evaluate", lambda *a, **k: pytest.fail("computed twice"))

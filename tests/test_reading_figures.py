@@ -56,7 +56,7 @@ def test_each_part_is_a_series_of_its_own():
     assert heights(figure.axes[0]) == sorted(round(a, 6) for a in table["accuracy"])
     labels = [t.get_text() for t in figure.legends[0].get_texts()]
     assert "dmc of FC weights (1,000 weights)" in labels
-    assert len({p.get_facecolor() for p in figure.axes[0].patches}) == 5
+    assert len({(p.get_facecolor(), p.get_hatch()) for p in figure.axes[0].patches}) == 5
     assert_inside(figure)
 
 

@@ -9,7 +9,7 @@ from nws.analysis.study import Effort, Study
 from nws.inputs import Inputs
 from nws.zoo import Zoo
 
-TINY = Effort(rounds=2, dmc_rounds=1, dmc_steps=2, slice_length=40, global_steps=0, converged=False)
+TINY = Effort(rounds=2, dmc_rounds=1, dmc_steps=2, dmc_parts=("all",), slice_length=40, global_steps=0, converged=False)
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,6 @@ _QUICK_MAPS = {
     "grid": (50, 10),
     "dmc_grid": (20, 5),
     "dmc_properties": ("dataset", "optimizer", "initialization"),  # the DMC's maps take minutes each
-    "dmc_parts": ("all",),
 }
 
 

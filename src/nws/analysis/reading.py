@@ -37,11 +37,11 @@ def meta_classification(study: Study) -> pd.DataFrame:
 
 
 def local(study: Study) -> pd.DataFrame:
-    """Reading slices (Fig. 4): SVMs and the DMC on slices of all weights, DMCs of the conv part and of the FC part alone."""
+    """Reading slices (Fig. 4): of all weights, and by the DMC and (beyond the paper) the RBF SVM of the conv and FC part alone."""
     names = study.properties()
     rows = study.svms([study.local(name) for name in names], LOCAL_SVMS)
-    for name in names:
-        rows += study.dmc([study.local(name, part=part) for part in ("all", "conv", "fc")])
+    rows += study.svms([study.local(name, part=part) for part in ("conv", "fc") for name in names], ["svm-rbf-16"])
+    rows += study.dmc([study.local(name, part=part) for part in study.effort.dmc_parts for name in names])
     return _table(rows, names)
 
 

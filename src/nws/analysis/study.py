@@ -12,6 +12,7 @@ import pandas as pd
 from nws import results, tables
 from nws.evaluation import Fitted
 from nws.inputs import Inputs
+from nws.layout import PARTS
 from nws.protocol import Result, Task
 from nws.space import PROPERTIES
 
@@ -24,6 +25,7 @@ class Effort:
 
     rounds        repetitions of the SVMs
     dmc_rounds    of the DMC, with `dmc_steps` training steps on slices of `slice_length`
+    dmc_parts     of which it learns; a quick answer leaves conv and FC weights alone to the RBF SVM
     global_steps  training steps of the DMC that reads whole nets; 0: in its place stands the one that reads slices
     converged     only nets above the paper's thresholds of accuracy; else all that trained, for a small zoo has few
     """
@@ -31,6 +33,7 @@ class Effort:
     rounds: int
     dmc_rounds: int
     dmc_steps: int
+    dmc_parts: tuple[str, ...]
     slice_length: int
     global_steps: int
     converged: bool
@@ -39,8 +42,8 @@ class Effort:
         return {"epochs": steps, "max_steps": steps}  # an epoch is a step at least: exactly so many steps
 
 
-QUICK = Effort(rounds=10, dmc_rounds=1, dmc_steps=100, slice_length=1000, global_steps=0, converged=False)
-FULL = Effort(rounds=10, dmc_rounds=10, dmc_steps=125_000, slice_length=5000, global_steps=11_000, converged=True)
+QUICK = Effort(rounds=10, dmc_rounds=1, dmc_steps=150, dmc_parts=("all",), slice_length=1000, global_steps=0, converged=False)
+FULL = Effort(rounds=10, dmc_rounds=10, dmc_steps=125_000, dmc_parts=PARTS, slice_length=5000, global_steps=11_000, converged=True)
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {
-    ("svm-linear-16", "all"): style.SKY,
-    ("svm-rbf-16", "all"): style.BLUE,
-    ("svm-linear-480", "all"): "#F0C04A",
-    ("svm-rbf-480", "all"): style.ORANGE,
-    ("dmc", "all"): style.RED,
-    ("dmc", "conv"): style.PURPLE,
-    ("dmc", "fc"): style.GREEN,
+    "svm-linear-16": style.SKY,
+    "svm-rbf-16": style.BLUE,
+    "svm-linear-480": "#F0C04A",
+    "svm-rbf-480": style.ORANGE,
+    "dmc": style.RED,
 }
+HATCHES = {"all": "", "conv": "////", "fc": "...."}
 DARK = (style.BLUE, style.RED, style.GREEN)  # a number on them is written in white
+IN_A_ROW = 6  # properties
 PROPERTY_COLOURS = dict(zip(SUBSET, (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE)))
 MARKERS = dict(zip(SUBSET, "osD^v"))
 NORM = {  # (batch norm, stripped) -> colour, name
@@ -44,15 +44,19 @@ def meta_classification(table: pd.DataFrame) -> Figure:
     """Accuracy by property and meta-classifier, and chance (Figs. 2 and 4)."""
     table = table[table["accuracy"].notna()]
     properties, series = _unique(table["property"]), _unique(zip(table["meta"], table["part"]))
-    figure = _figure(max(5.5, 1.5 + max(1.45, 0.24 * len(series)) * len(properties)), 4.2)
-    axis = figure.subplots()
-    for k, (meta, part) in enumerate(series):
-        mine = table[(table["meta"] == meta) & (table["part"] == part)]
-        colour = COLOURS.get((meta, part), style.PALETTE[k % len(style.PALETTE)])
-        _bars(axis, mine, properties, (k, len(series)), colour, _name(meta, part, mine["slice_length"]))
-    _by_property(axis, table, properties)
-    columns = len(series) + 1 if len(series) < 3 else 3 if figure.get_figwidth() >= 7 else 2
-    style.legend(figure, *axis.get_legend_handles_labels(), columns)
+    groups = [properties[at : at + IN_A_ROW] for at in range(0, len(properties), IN_A_ROW)]
+    width = max(5.5, 1.5 + max(1.45, 0.24 * len(series)) * len(groups[0]))
+    figure, axes = style.panels(len(groups), width, 3.6, columns=1)
+    for axis, group in zip(axes, groups):
+        for k, (meta, part) in enumerate(series):
+            mine = table[(table["meta"] == meta) & (table["part"] == part)]
+            colour = COLOURS.get(meta, style.PALETTE[k % len(style.PALETTE)])
+            look = {"color": colour, "hatch": HATCHES[part], "label": _name(meta, part, mine["slice_length"])}
+            _bars(axis, mine[mine["property"].isin(group)], group, (k, len(series)), look)
+        _by_property(axis, table, group)
+        axis.set_xlim(-0.55, len(groups[0]) - 0.45)  # bars as wide in every row
+    columns = len(series) + 1 if len(series) < 3 else 3 if width >= 7 else 2
+    style.legend(figure, *axes[0].get_legend_handles_labels(), columns)
     style.caption(figure, table, _nets(table), BARS, _steps(table))
     return figure
 
@@ -90,7 +94,7 @@ def batch_norm(table: pd.DataFrame) -> Figure:
     for axis, meta in zip(axes, metas):
         for k, ((norm, stripped), (colour, text)) in enumerate(NORM.items()):
             mine = table[(table["meta"] == meta) & (normed == norm) & ((table["without"] != "") == stripped)]
-            _bars(axis, mine, properties, (k, len(NORM)), colour, text)
+            _bars(axis, mine, properties, (k, len(NORM)), {"color": colour, "label": text})
         _by_property(axis, table[table["meta"] == meta], properties)
         axis.set_title(_name(meta, "all", table.loc[table["meta"] == meta, "slice_length"]), fontsize=9, loc="left")
     style.legend(figure, *axes[0].get_legend_handles_labels(), 2 if figure.get_figwidth() >= 7 else 1)
@@ -98,25 +102,20 @@ def batch_norm(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _bars(axis: Axes, rows: pd.DataFrame, properties: list[str], place: tuple[int, int], colour: str, name: str) -> None:
+def _bars(axis: Axes, rows: pd.DataFrame, properties: list[str], place: tuple[int, int], look: dict[str, Any]) -> None:
     """One series of bars with both error bars and their numbers; place: (k of n)."""
     k, n = place
     width = 0.8 / n
     at = np.array([properties.index(p) for p in rows["property"]]) + (k - (n - 1) / 2) * width
     height = rows["accuracy"].to_numpy(float)
-    axis.bar(at, height, width * 0.92, color=colour, label=name, zorder=2)
+    axis.bar(at, height, width * 0.92, edgecolor="white", linewidth=0, zorder=2, **look)
     axis.errorbar(at, height, _reach(rows), fmt="none", ecolor=style.INK, elinewidth=0.9, capsize=2, zorder=4)
     axis.errorbar(at, height, rows["spread"], fmt="none", ecolor=style.INK, elinewidth=3, zorder=3)
-    if n * len(properties) <= 40:  # else too narrow for numbers
-        for x, value in zip(at, height):  # at the foot of the bar, where no error bar reaches
-            text: dict[str, Any] = {"color": "white" if colour in DARK else "black", "ha": "center", "fontsize": 7, "zorder": 5}
-            axis.text(x, 0.012, f"{value:.0%}", rotation=90 if width < 0.17 else 0, va="bottom", **text)
+    for x, value in zip(at, height):  # at the foot of the bar, where no error bar reaches
+        text: dict[str, Any] = {"color": "white" if look["color"] in DARK else "black", "ha": "center", "fontsize": 7, "zorder": 5}
+        if look.get("hatch"):
+            text["bbox"] = {"facecolor": look["color"], "edgecolor": "none", "pad": 0.8}
+        axis.text(x, 0.012, f"{value:.0%}", rotation=90 if width < 0.155 else 0, va="bottom", **text)
 
 
 def _by_property(axis: Axes, table: pd.DataFrame, properties: list[str]) -> None:
