@@ -128,6 +128,9 @@ def save(figure: Figure, path: str | Path) -> list[Path]:
     return files
 
 
-def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 6) -> None:
-    """One legend above all panels."""
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), columns), frameon=False, fontsize=8)
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """One legend above all panels, in as many columns as the figure is wide."""
+    letters = max(map(len, labels))
+    columns = int(figure.get_figwidth() * 72 / (4.6 * letters + 40))  # points: a letter of 8-point text, and handle and space
+    columns = max(1, min(len(labels), columns))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, frameon=False, fontsize=8)
