@@ -55,8 +55,7 @@ def meta_classification(table: pd.DataFrame) -> Figure:
             _bars(axis, mine[mine["property"].isin(group)], group, (k, len(series)), look)
         _by_property(axis, table, group)
         axis.set_xlim(-0.55, len(groups[0]) - 0.45)  # bars as wide in every row
-    columns = len(series) + 1 if len(series) < 3 else 3 if width >= 7 else 2
-    style.legend(figure, *axes[0].get_legend_handles_labels(), columns)
+    style.legend(figure, *axes[0].get_legend_handles_labels())
     style.caption(figure, table, _nets(table), BARS, _steps(table))
     return figure
 
@@ -97,7 +96,7 @@ def batch_norm(table: pd.DataFrame) -> Figure:
             _bars(axis, mine, properties, (k, len(NORM)), {"color": colour, "label": text})
         _by_property(axis, table[table["meta"] == meta], properties)
         axis.set_title(_name(meta, "all", table.loc[table["meta"] == meta, "slice_length"]), fontsize=9, loc="left")
-    style.legend(figure, *axes[0].get_legend_handles_labels(), 2 if figure.get_figwidth() >= 7 else 1)
+    style.legend(figure, *axes[0].get_legend_handles_labels())
     style.caption(figure, table, _nets(table), BARS, _steps(table))
     return figure
 
