@@ -71,7 +71,7 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
             images.append(_map(axis, rows, mine))
             if row == 0:
                 axis.set_title(f"{meta}\n{TITLES[part]}", fontsize=8)
-        drawn[0].annotate(name.replace("_", "\n"), (-0.62, 0.5), xycoords="axes fraction", fontsize=8, va="center", ha="center")
+        axes[row * len(columns)].set_ylabel(name.replace("_", " "), fontsize=8)
         _colours(figure, drawn, images, mine)
     _labels(axes, len(columns))
     _caption(figure, chosen, "one scale of colours a row, whose foot is chance")
@@ -79,18 +79,24 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 
 def _map(axis: Axes, rows: pd.DataFrame, scale: pd.DataFrame | None = None) -> Any:
-    """Draw one map; colours run from chance to the best place of `scale`'s rows."""
+    """Draw one map; colours run from chance to the best place of `scale`'s rows, and beyond what chance alone makes bright."""
     scale = rows if scale is None else scale
     grid = rows.pivot_table(index="snapshot", columns="position", values="accuracy")
     snapshots = grid.index.to_numpy(float)
     progress = (snapshots - 1) / max(1.0, snapshots.max() - 1)
     chance = float(rows["chance"].iloc[0])
-    high = max(float(scale["accuracy"].max()), chance + 0.05)
+    high = max(float(scale["accuracy"].max()), chance + 2 * _wobble(rows))
     x, y = _edges(grid.columns.to_numpy(float)), _edges(progress)
     image = axis.pcolormesh(x, y, grid.to_numpy(), cmap="viridis", vmin=chance, vmax=high, rasterized=True)
     axis.set_xlim(0, 1)
     axis.set_ylim(1, 0)
     return image
+
+
+def _wobble(rows: pd.DataFrame) -> float:
+    """By how much 95% of the places of a map that reads nothing differ from chance: two standard deviations over n nets."""
+    chance, n = float(rows["chance"].iloc[0]), int(rows["n"].min())
+    return float(2 * np.sqrt(chance * (1 - chance) / n))
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
@@ -104,18 +110,19 @@ def _colours(figure: Figure, axes: list[Axes], images: list[Any], rows: pd.DataF
     bar = figure.colorbar(images[0], ax=axes, aspect=12, pad=0.02, extend="min")
     style.percent(bar.ax.yaxis)
     bar.ax.tick_params(labelsize=7)
-    bar.ax.set_title(f"chance {rows['chance'].iloc[0]:.0%}", fontsize=6, color=style.GREY)
+    bar.ax.set_title(f"chance {rows['chance'].iloc[0]:.0%} ± {_wobble(rows):.0%}", fontsize=6, color=style.GREY)
 
 
 def _labels(axes: list[Axes], columns: int) -> None:
     for at, axis in enumerate(axes):
         style.percent(axis.xaxis)
         style.percent(axis.yaxis)
+        axis.set_xticks([0, 0.5, 1])
+        axis.set_yticks([0, 0.5, 1])
         axis.tick_params(labelsize=7)
         if at >= len(axes) - columns or columns == 1:
-            axis.set_xlabel("position in the part", fontsize=7)
-        if at % columns == 0:
-            axis.set_ylabel("training", fontsize=7)
+            axis.set_xlabel("position", fontsize=7)
+    axes[0].figure.supylabel("progress of the training", fontsize=8)
 
 
 def _caption(figure: Figure, table: pd.DataFrame, *says: str) -> None:
@@ -123,4 +130,7 @@ def _caption(figure: Figure, table: pd.DataFrame, *says: str) -> None:
     effort = table.attrs.get("about", {}).get("settings", {}).get("effort", {})
     reads = f"slices of {effort['slice_length']:,} weights" if effort else ""
     steps = f"DMC: {effort['dmc_steps']:,} training steps" if effort and "dmc" in set(table["meta"]) else ""
-    style.caption(figure, table, reads, sizes, steps, *says)
+    wobble = (
+        "±: where nothing is read, 95% of places are as near to chance; neighbours are read from the same nets, and err together"
+    )
+    style.caption(figure, table, reads, sizes, steps, *says, wobble)
