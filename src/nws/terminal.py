@@ -17,6 +17,7 @@ from nws.net import Net
 from nws.train.loop import Progress as Record
 
 if TYPE_CHECKING:
+    from nws.gallery import Made
     from nws.protocol import Result
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)  # progress and notes; results go to stdout
@@ -177,6 +178,11 @@ def _counts(counts: dict[str, int]) -> str:
 def _span(span: dict[str, Any]) -> str:
     low, high = (f"{v:,}" if isinstance(v, int) else "none" if v is None else f"{v:.2g}" for v in (span["min"], span["max"]))
     return low if low == high else f"{low} to {high}"
+
+
+def gallery(made: Sequence[Made], zoo: str) -> Table:
+    """The table of `nws figures`: where each figure is, or why there is none."""
+    return facts([(m.name, f"{m.says}: {m.files[0] if m.files else f'skipped, {m.skipped}'}") for m in made], f"Figures of {zoo}")
 
 
 def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:

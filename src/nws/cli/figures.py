@@ -33,5 +33,4 @@ def figures(
     if as_json:
         print_json([asdict(m) for m in made])
         return
-    rows = [(m.name, f"{m.says}: {m.files[0] if m.files else f'skipped, {m.skipped}'}") for m in made]
-    terminal.out.print(terminal.facts(rows, f"Figures of {zoo}"))
+    terminal.out.print(terminal.gallery(made, str(zoo)))

@@ -1,0 +1,36 @@
+"""The reference zoo "fixed": 2,000 nets of one architecture on four image sets, and the figures of the paper that they can show.
+
+    python recipes/reference_fixed.py zoo/reference_fixed figures/reference_fixed [quick|full]
+
+15 GB of disk: 2,000 nets x 20 snapshots x 92,868 weights in float32.
+Minutes: not run yet. Meant for about 70 on two cores with the native engine: 2,000 nets x 24 epochs x 1,800 images at the
+20,900 training images a second of docs/log.md (2026-11-20); the torch engine takes about three to four times as long.
+Expected values: not run yet. Ctrl-C stops it at any moment, the same command goes on.
+"""
+
+import sys
+
+from nws import FIXED, gallery, sampling, terminal
+from nws.train import Schedule
+
+SETS = ("mnist", "fashion", "kmnist", "cifar10")
+NETS, SEED = 2000, 1
+LIMIT, LIMIT_TEST, EPOCHS = 2000, 500, 24  # the paper: 45,000 to 73,257 images, until early stopping
+
+
+def main(path: str, out: str, budget: str = "quick") -> None:
+    space = FIXED.with_(dataset=SETS)
+    hps, schedule = space.sample(NETS, SEED), Schedule(SEED, epochs=EPOCHS)
+    sets = sampling.load_images(SETS, limit=LIMIT, limit_test=LIMIT_TEST, progress=terminal.console.is_terminal)
+    zoo = sampling.prepare(path, hps, sets, schedule, space)
+    for note in sampling.cautions(hps, sets, schedule, "auto"):
+        terminal.console.print(f"note: {note}", markup=False)
+    with terminal.SamplingBar(NETS, len(sampling.finished(zoo, NETS))) as bar:
+        sampling.fill(zoo, hps, sets, schedule, tell=bar)
+    with terminal.spinner() as tell:
+        made = gallery.make(zoo, out, budget=budget, tell=tell)
+    terminal.out.print(terminal.gallery(made, str(path)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
