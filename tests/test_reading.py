@@ -61,4 +61,3 @@ def test_batch_norm_on_and_off_each_whole_and_stripped_by_one_training(tmp_path,
     assert places[:4] == [["svm-rbf-16", f"batch_norm={on}", without] for on in ("on", "off") for without in ("", "bias norm")]
     assert len(table) == 8
     assert len([line for line in seen if "round 1 of 1" in line and "step" not in line]) == 4  # trainings, not tests
-    assert any("batch_norm=off" in note for note in table.attrs["notes"])

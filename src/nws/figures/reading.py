@@ -88,7 +88,7 @@ def subset_size(table: pd.DataFrame) -> Figure:
 def batch_norm(table: pd.DataFrame) -> Figure:
     """Nets with and without batch norm, tested whole and without norm's values and biases; a panel a meta-classifier (Fig. 19)."""
     metas, properties = _unique(table["meta"]), _unique(table["property"])
-    figure, axes = style.panels(len(metas), max(5.5, 1.5 + 0.95 * len(properties)), 3.2, columns=1)
+    figure, axes = style.panels(len(metas), max(5.5, 1.5 + 1.3 * len(properties)), 3.2, columns=1)
     normed = table["only"].str.removeprefix("batch_norm=")
     for axis, meta in zip(axes, metas):
         for k, ((norm, stripped), (colour, text)) in enumerate(NORM.items()):
