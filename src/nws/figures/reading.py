@@ -74,6 +74,7 @@ def subset_size(table: pd.DataFrame) -> Figure:
             axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **said)
             axis.axhline(mine["chance"].iloc[0], color=colour, linestyle=":", linewidth=0.9, zorder=0)
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
         axis.set_title(_name(meta, "all"), fontsize=9)
         axis.set_xlabel("weights in a slice", fontsize=8)
         axis.set_ylim(0, 1)
