@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nws import figures
+from nws import figures, results
 from nws.protocol import Result
 
 
@@ -49,7 +49,7 @@ ROWS = [
 
 
 def test_bars_intervals_and_chance_are_those_of_the_rows():
-    axes = figures.meta_classification(ROWS).axes[0]
+    axes = figures.meta_classification(results.table(ROWS)).axes[0]
     heights = sorted(round(p.get_height(), 6) for p in axes.patches)
     assert heights == sorted(round(r.accuracy, 6) for r in ROWS)
     ends = {tuple(np.round(s[:, 1], 6)) for c in axes.collections for s in c.get_segments()}
@@ -60,7 +60,7 @@ def test_bars_intervals_and_chance_are_those_of_the_rows():
 @pytest.mark.parametrize("properties", [1, 3])
 def test_no_text_is_cut_off(properties):
     rows = [r for r in ROWS if r.property in ("optimizer", "initialization", "batch_size")[:properties]]
-    figure = figures.meta_classification(rows)
+    figure = figures.meta_classification(results.table(rows))
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -76,12 +76,12 @@ def test_no_text_is_cut_off(properties):
 
 
 def test_saved_as_png_and_pdf(tmp_path):
-    png, pdf = figures.save(figures.meta_classification(ROWS), tmp_path / "f")
+    png, pdf = figures.save(figures.meta_classification(results.table(ROWS)), tmp_path / "f")
     assert png.read_bytes().startswith(b"\x89PNG")
     assert pdf.read_bytes().startswith(b"%PDF")
 
 
 def test_regressions_are_left_out_of_a_figure_of_accuracies():
     rows = [*ROWS, replace(ROWS[0], property="learning_rate", accuracy=None, error=0.001)]
-    labels = [t.get_text() for t in figures.meta_classification(rows).axes[0].get_xticklabels()]
+    labels = [t.get_text() for t in figures.meta_classification(results.table(rows)).axes[0].get_xticklabels()]
     assert labels == ["optimizer", "initialization", "batch\nsize"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from nws import FIXED, HyperParameters, Layout, NwsError, cnn
+from nws.layout import STRIPS
 
 RUNS_2020 = ["fixed/0001", "fixed/0002", "main/1001", "main/1002", "main/1012"]
 TINY = FIXED.net(0, 0).with_(filter_size=3, depth_conv=4, width_conv=1, depth_fc=1, width_fc=2)
@@ -306,3 +307,25 @@ def test_2020_nets_recognize_their_images(shared: Path, run: str) -> None:
     wrong = theta.copy()  # as if the first FC layer read its picture channel by channel, like PyTorch
     wrong[t.start : t.stop] = theta[t.start : t.stop].reshape(t.shape[0], -1, 4, 4).transpose(0, 2, 3, 1).ravel()
     assert accuracy(wrong) < 0.3
+
+
+# Weights taken out
+
+
+@pytest.mark.parametrize("without", [("bias",), ("moving",), ("norm", "bias"), ("beta", "var")])
+def test_what_is_taken_out_is_gone_and_the_rest_is_where_its_layout_says(without):
+    layout = cnn.layout(FIXED.net(0, 0))
+    theta = np.arange(layout.size, dtype=np.float32)
+    left = layout.without(without)
+    found, before = left.unflatten(theta[layout.kept(without)]), layout.unflatten(theta)
+    gone = {role for name in without for role in STRIPS[name]}
+    assert set(found) == {name for name in before if name.split(".")[1] not in gone}
+    for name, values in found.items():
+        assert_array_equal(values, before[name])
+    assert left.size_of("conv") + left.size_of("fc") == left.size == len(layout.kept(without))
+
+
+def test_nothing_taken_out_is_the_same_layout():
+    layout = cnn.layout(FIXED.net(0, 0))
+    assert layout.without(()) == layout
+    assert len(layout.kept(())) == layout.size

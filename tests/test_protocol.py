@@ -173,6 +173,10 @@ def test_one_class_says_which(zoo):
         ({"property": "optimizer", "slice_length": 1}, "at least 2 weights"),
         ({"property": "optimizer", "slice_length": "long"}, "or 'whole'"),
         ({"property": "optimizer", "split": "random"}, "split 'random' is unknown"),
+        ({"property": "optimizer", "without": ("biases",)}, "without 'biases' is unknown"),
+        ({"property": "optimizer", "without_at": "train"}, "without_at 'train' is unknown"),
+        ({"property": "optimizer", "only": {"batchnorm": True}}, "property 'batchnorm' is unknown"),
+        ({"property": "optimizer", "only": {"optimizer": "adam"}}, "nets must differ in it"),
     ],
 )
 def test_nonsense_tasks_are_refused_when_built(task, message):
@@ -185,6 +189,63 @@ def test_snapshots_beyond_the_zoo_and_slices_longer_than_the_nets(zoo):
         evaluate("svm-linear-16", Task("optimizer", snapshots=(4,)), zoo)
     with pytest.raises(NwsError, match="slice"):
         evaluate("svm-linear-16", Task("optimizer", slice_length=10**6), zoo)
+
+
+# Weights left out, and nets
+
+
+MARK = 1e6
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    """Nets whose biases alone tell the optimizer, and are so large that no statistic can miss them."""
+    rng = np.random.default_rng(0)
+    zoo = Zoo.create(tmp_path_factory.mktemp("zoos") / "marked", space=SPACE, seed=0, nets=24)
+    for number, hp in enumerate(SPACE.sample(24)):
+        net = make_net(number, hp.with_(optimizer="momentum"), rng)
+        for tensor in net.layout.tensors:
+            if tensor.role == "bias":
+                net.theta[:, tensor.start : tensor.stop] = MARK if hp.optimizer == "adam" else -MARK
+        zoo.append(Net(number, hp, net.layout, net.theta, np.arange(SNAPSHOTS), net.history))
+    return zoo
+
+
+@pytest.mark.parametrize("reads", ["statistics", "weights"])
+@pytest.mark.parametrize("test", [True, False])
+@pytest.mark.parametrize("length", [None, 30])
+def test_no_row_has_seen_what_is_left_out(marked, reads, test, length):
+    for without, seen in (((), True), (("bias",), False)):
+        x = Inputs(marked).rows(reads, Where("fc", length, (2, 3), without), np.array([0, 1]), test)
+        assert (max(np.abs(row).max() for row in x) > MARK / 1000) == seen
+
+
+def test_learned_with_and_tested_without(marked):
+    tasks = [Task("optimizer"), Task("optimizer", without=("bias",)), Task("optimizer", without=("bias",), without_at="both")]
+    Spy.seen.clear()
+    with_all, tested, never = evaluate({"spy": Spy()}, tasks, marked, rounds=1)
+    assert [what for what, _, _ in Spy.seen] == ["fit", "test", "test", "fit", "test"]  # one training for the first two
+    largest = [np.abs(x).max() > MARK for _, x, _ in Spy.seen]
+    assert largest == [True, True, False, False, False]
+    assert (with_all.without, tested.without, tested.without_at, never.without_at) == ((), ("bias",), "test", "both")
+    read = evaluate("svm-linear-480", [tasks[0], tasks[2]], marked, rounds=2)
+    assert read[0].accuracy == 1.0
+    assert read[1].low < read[1].chance < read[1].high
+
+
+def test_layer_statistics_cannot_miss_some_of_their_features(marked):
+    with pytest.raises(NwsError, match="without_at='both'"):
+        evaluate("svm-linear-480", Task("optimizer", without=("bias",)), marked)
+
+
+def test_only_some_of_the_nets(zoo):
+    kept = []
+    (row,) = evaluate({"spy": Spy()}, Task("optimizer", only={"dataset": "toy"}), zoo, rounds=1, keep=lambda *k: kept.append(k[-1]))
+    drawn = np.concatenate([kept[0].train, kept[0].test])
+    assert set(zoo.index.loc[drawn, "dataset"]) == {"toy"}
+    assert "only nets with dataset=toy" in row.notes
+    with pytest.raises(NwsError, match=r"no usable net of .* has batch_norm=off"):
+        evaluate({"spy": Spy()}, Task("optimizer", only={"batch_norm": False}), zoo)
 
 
 # Intervals
@@ -253,6 +314,24 @@ def test_other_questions_leave_rows_and_models_alone(zoo, tmp_path):
     ]
     names = {path.name for path in (tmp_path / "models").glob("*.json")}
     assert names == {f"optimizer-svm-linear-16{seen}.json" for seen in ("", "-fc", "-50", "-converged")}
+
+
+def test_tested_without_is_a_question_of_its_own_and_shares_the_model(zoo, tmp_path):
+    tasks = [Task("optimizer"), Task("optimizer", without=("bias", "moving")), Task("optimizer", only={"dataset": "toy"})]
+    rows = results.classify(zoo, tasks, ["svm-linear-16"], rounds=1, out=tmp_path)
+    assert results.load(tmp_path / "results.json") == rows
+    assert results.table(rows)[["without", "only"]].to_numpy().tolist() == [["", ""], ["bias moving", ""], ["", "dataset=toy"]]
+    names = {path.name for path in (tmp_path / "models").glob("*.json")}
+    assert names == {"optimizer-svm-linear-16.json", "optimizer-svm-linear-16-dataset=toy.json"}
+
+
+def test_rows_of_an_older_version_are_read(zoo, tmp_path):
+    (row,) = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=1, out=tmp_path)
+    stored = json.loads((tmp_path / "results.json").read_text())
+    for name in ("without", "without_at", "only"):
+        del stored[0][name]
+    (tmp_path / "results.json").write_text(json.dumps(stored))
+    assert results.load(tmp_path / "results.json") == [row]
 
 
 def test_a_broken_results_file_is_named(tmp_path):

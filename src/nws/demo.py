@@ -35,7 +35,7 @@ def run(out: str | Path, nets: int = 72, workers: int | None = None) -> list[Res
         with terminal.SamplingBar(nets, done) as bar:
             sampling.fill(zoo, hps, sets, SCHEDULE, workers=workers, tell=bar)
     rows = classify(zoo, out)
-    figures.save(figures.meta_classification(rows), out / "demo")
+    figures.save(figures.meta_classification(results.table(rows)), out / "demo")
     return rows
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,29 @@ def evaluate(
     keep    is given the fitted meta-classifier of each first round: keep(task, name, meta, round)
     """
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
-    given = [tasks] if isinstance(tasks, Task) else list(tasks)
-    questions = [
-        _question(task, name, meta, inputs.zoo) for task in given for name, meta in _named(metas)
-    ]  # bad ones fail before any work
-    return [_answer(question, inputs, rounds, tell, keep) for question in questions]
+    given, named = [tasks] if isinstance(tasks, Task) else list(tasks), _named(metas)
+    questions = [_question(task, name, meta, inputs.zoo) for task in given for name, meta in named]  # bad ones fail before any work
+    rows: dict[int, Result] = {}
+    for alike in _trained_alike(questions):
+        rows |= zip(map(id, alike), _answer(alike, inputs, rounds, tell, keep))
+    return [rows[id(question)] for question in questions]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The meta-classifier of one round, the nets it learned from, and those it may be tested on."""
+
+    meta: Any
+    drawn: Round
+
+
+def fits(
+    meta: Any, task: Task, zoo: Zoo | Inputs, *, rounds: int = 10, seed: int = 0, tell: Tell = lambda doing: None
+) -> Iterator[Fitted]:
+    """The fitted meta-classifiers themselves, round by round: the same ones that `evaluate` tests."""
+    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
+    ((name, made),) = _named(meta)
+    yield from _rounds(_question(task, name, made, inputs.zoo), inputs, rounds, tell)
 
 
 def _named(metas: Any) -> list[tuple[str, Any]]:
@@ -77,6 +95,11 @@ class _Question:
         labels = [PROPERTIES[self.task.property].label(o) for o in PROPERTIES[self.task.property].options]
         return sorted(set(self.y.tolist()), key=lambda label: (labels.index(label) if label in labels else len(labels), label))
 
+    @property
+    def learned(self) -> Where:
+        """Which weights it learns from; `where` are those it is tested on."""
+        return self.where if self.task.without_at == "both" else replace(self.where, without=())
+
     def labels(self, nets: np.ndarray) -> np.ndarray:
         of = dict(zip(self.nets.tolist(), self.y.tolist()))
         return np.array([of[net] for net in nets.tolist()])
@@ -85,6 +108,8 @@ class _Question:
 def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
     where = _where(task, meta, zoo)
     table, notes = zoo.select(task.property, part=where.part, slice_length=where.slice_length, converged=task.converged)
+    table = _only(table, task, zoo, notes)
+    table = _long_enough_stripped(table, where, zoo, notes)
     nets = table.index.to_numpy()
     if task.regression:
         y = table[task.property].to_numpy(float)
@@ -95,6 +120,8 @@ def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
                 f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {task.property}={y[0]}"
             )
     if meta.reads == "layer-statistics" or (meta.reads == "weights" and where.slice_length is None):
+        if where.without and task.without_at == "test":
+            raise NwsError(f"{name} reads every weight at its place, it cannot be tested without some: use without_at='both'")
         layouts = {zoo.layout(int(net)) for net in nets}
         if len(layouts) > 1:
             raise NwsError(
@@ -115,7 +142,29 @@ def _where(task: Task, meta: Any, zoo: Zoo) -> Where:
     snapshots = task.snapshots or tuple(range(max(1, last - 3), last + 1))
     if snapshots[-1] > last:
         raise NwsError(f"snapshot {snapshots[-1]}: the nets of {zoo.path} have snapshots 1 to {last}")
-    return Where(task.part, length, snapshots)
+    return Where(task.part, length, snapshots, task.without)
+
+
+def _only(table: Any, task: Task, zoo: Zoo, notes: list[str]) -> Any:
+    for name, value in task.only.items():
+        notes.append(f"only nets with {name}={PROPERTIES[name].label(value)}")
+        table = table[table[name] == value]
+        if table.empty:
+            raise NwsError(f"no usable net of {zoo.path} has {name}={PROPERTIES[name].label(value)}: see `nws info {zoo.path}`")
+    return table
+
+
+def _long_enough_stripped(table: Any, where: Where, zoo: Zoo, notes: list[str]) -> Any:
+    """The nets that still have a slice once weights are taken out."""
+    if not where.without:
+        return table
+    sizes = [zoo.layout(int(net)).without(where.without).size_of(where.part) for net in table.index]
+    long = np.array(sizes) >= (where.slice_length or 1)
+    if not long.any():
+        raise NwsError(f"no net of {zoo.path} has a slice left without {', '.join(where.without)}: use a shorter slice")
+    if not long.all():
+        notes.append(f"{(~long).sum():,} nets left out: shorter than a slice without {', '.join(where.without)}")
+    return table[long]
 
 
 class _Tally:
@@ -160,26 +209,52 @@ class _Tally:
         return float(np.average(each, weights=weights)), low, high
 
 
-def _answer(question: _Question, inputs: Inputs, rounds: int, tell: Tell, keep: Keep | None) -> Result:
+def _trained_alike(questions: list[_Question]) -> list[list[_Question]]:
+    """Questions that differ only in what is left out of the tests: one training answers them all."""
+    groups: list[list[_Question]] = []
+    for q in questions:
+        for group in groups:
+            first = group[0]
+            same_task = first.meta is q.meta and first.task.training == q.task.training
+            if same_task and np.array_equal(first.nets, q.nets):  # a net may be too short for a slice once weights are left out
+                group.append(q)
+                break
+        else:
+            groups.append([q])
+    return groups
+
+
+def _answer(alike: list[_Question], inputs: Inputs, rounds: int, tell: Tell, keep: Keep | None) -> list[Result]:
     started = time.perf_counter()
-    tally = _Tally(question)
+    tallies = [_Tally(question) for question in alike]
+    for r, fitted in enumerate(_rounds(alike[0], inputs, rounds, tell)):
+        for tally in tallies:
+            tally.add(fitted.drawn, *_read(fitted.meta, tally.question.where, inputs, fitted.drawn.test))
+        if keep and r == 0:
+            keep(alike[0].task.training, alike[0].name, fitted.meta, fitted.drawn)
+    seconds = (time.perf_counter() - started) / len(alike)
+    return [_result(tally, fitted.drawn, inputs, seconds) for tally in tallies]
+
+
+def _rounds(question: _Question, inputs: Inputs, rounds: int, tell: Tell) -> Iterator[Fitted]:
     for r in range(rounds):
         doing = f"{question.task.property}, {question.name}: round {r + 1} of {rounds}"
         tell(doing)
         # Neither split nor balance depends on the meta-classifier: comparisons are paired.
         drawn = draw_round(question.nets, question.y, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
-        fitted = _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
-        tally.add(drawn, *_read(fitted, question.where, inputs, drawn.test))
-        if keep and r == 0:
-            keep(question.task, question.name, fitted, drawn)
-    return _result(question, tally, drawn, inputs, time.perf_counter() - started)
+        key = question.name, repr(question.meta), repr(question.task.training), r, question.nets.tobytes()
+        known = inputs.fitted.get(key)
+        fitted = known or _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
+        if hasattr(fitted, "coefficients_"):  # small, and asked for twice: what it reads, and by which features
+            inputs.fitted[key] = fitted
+        yield Fitted(fitted, drawn)
 
 
 def _fit(question: _Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -> Any:
     from sklearn.base import clone
 
     fitted = clone(question.meta).set_params(regression=question.task.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
-    x = inputs.rows(fitted.reads, question.where, drawn.train, test=False)
+    x = inputs.rows(fitted.reads, question.learned, drawn.train, test=False)
     y = np.repeat(question.labels(drawn.train), len(x) // len(drawn.train))
     if fitted.reads != "weights":
         return fitted.fit(x, y)
@@ -197,8 +272,8 @@ def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[
     return probability.reshape(*shape, probability.shape[-1]), fitted.classes_
 
 
-def _result(question: _Question, tally: _Tally, drawn: Round, inputs: Inputs, seconds: float) -> Result:
-    task, where = question.task, question.where
+def _result(tally: _Tally, drawn: Round, inputs: Inputs, seconds: float) -> Result:
+    question, task, where = tally.question, tally.question.task, tally.question.where
     mean, low, high = tally.mean(tally.single)
     vote, vote_low, vote_high = tally.mean(tally.vote)
     return Result(
@@ -229,4 +304,7 @@ def _result(question: _Question, tally: _Tally, drawn: Round, inputs: Inputs, se
         converged=task.converged if isinstance(task.converged, bool) else dict(task.converged),
         zoo=str(inputs.zoo.path),
         notes=question.notes,
+        without=task.without,
+        without_at=task.without_at,
+        only=dict(task.only),
     )

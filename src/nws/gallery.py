@@ -7,7 +7,7 @@ nothing else, so that whoever has DIR/tables can draw it again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from nws import tables
-from nws.analysis import embedding, regression, statistics
+from nws.analysis import embedding, importance, maps, reading, regression, statistics
+from nws.analysis.study import FULL, QUICK, Effort, Study
 from nws.errors import NwsError, unknown
 from nws.figures import embedding as embedding_figures
+from nws.figures import importance as importance_figures
+from nws.figures import maps as map_figures
+from nws.figures import reading as reading_figures
 from nws.figures import regression as regression_figures
 from nws.figures import statistics as statistics_figures
 from nws.figures import style
+from nws.inputs import Inputs
 from nws.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -34,9 +39,16 @@ BUDGETS = ("quick", "full")
 class Work:
     """What a table is made with. `cache`: a folder for whatever a long table keeps in order to go on after an interruption."""
 
-    zoo: Zoo
+    inputs: Inputs  # of the zoo; they remember statistics from one table to the next
     cache: Path
     tell: Tell
+
+    @property
+    def zoo(self) -> Zoo:
+        return self.inputs.zoo
+
+    def study(self, effort: Mapping[str, Any]) -> Study:
+        return Study(self.inputs, Effort(**effort), self.cache, self.tell)
 
 
 @dataclass(frozen=True)
@@ -71,9 +83,28 @@ class Made:
     fresh: bool = False
 
 
+_QUICK, _FULL = {"effort": asdict(QUICK)}, {"effort": asdict(FULL)}
+_QUICK_MAPS = {
+    "grid": (50, 10),
+    "dmc_grid": (20, 5),
+    "dmc_properties": ("dataset", "optimizer", "initialization"),  # the DMC's maps take minutes each
+}
+
+
+def _read(analysis: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
+    return lambda work, effort, **settings: analysis(work.study(effort), **settings)
+
+
 TABLES: dict[str, Table] = {
     "nets": Table(lambda work: statistics.nets(work.zoo)),
     "size_time": Table(lambda work: statistics.size_time(work.zoo)),
+    "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
+    "local": Table(_read(reading.local), _QUICK, _FULL),
+    "subset_size": Table(_read(reading.subset_size), {**_QUICK, "dmc_lengths": (100, 1000)}, _FULL),
+    "batch_norm": Table(_read(reading.batch_norm), _QUICK, _FULL),
+    "importance": Table(_read(importance.importance), _QUICK, _FULL),
+    "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
+    "maps": Table(_read(maps.maps), {**_QUICK, **_QUICK_MAPS}, _FULL),
     "curves": Table(lambda work: statistics.curves(work.zoo)),
     "accuracy": Table(lambda work: statistics.accuracy(work.zoo)),
     "pairs": Table(lambda work: statistics.pairs(work.zoo)),
@@ -84,6 +115,10 @@ TABLES: dict[str, Table] = {
 }
 FIGURES: dict[str, Drawing] = {
     "figure1": Drawing("regression of test accuracy, one image set", ("regression",), regression_figures.one),
+    "figure2": Drawing("what whole nets tell", ("meta_classification",), reading_figures.meta_classification),
+    "figure3": Drawing("what tells image set and optimizer", ("importance",), importance_figures.importance_two),
+    "figure4": Drawing("what slices of weights tell", ("local",), reading_figures.meta_classification),
+    "figure5": Drawing("where and when three properties are told", ("maps",), map_figures.main),
     "figure6": Drawing("model size and training time", ("size_time",), statistics_figures.size_time),
     "figure7": Drawing("training curves against progress", ("curves",), statistics_figures.curves),
     "figure8": Drawing("distribution of test accuracy", ("accuracy",), statistics_figures.accuracy),
@@ -100,6 +135,12 @@ FIGURES: dict[str, Drawing] = {
     "figure15": Drawing(
         "errors and correlations of the regressions", ("regression_error", "regression_correlation"), regression_figures.quality
     ),
+    "figure16": Drawing("what tells each property, layer by layer", ("importance",), importance_figures.importance),
+    "figure17": Drawing("what tells each property in a slice", ("importance_local",), importance_figures.importance_local),
+    "figure18": Drawing("accuracy against the length of slices", ("subset_size",), reading_figures.subset_size),
+    "figure19": Drawing("with and without batch norm", ("batch_norm",), reading_figures.batch_norm),
+    "figure20": Drawing("where and when the training is told", ("maps",), map_figures.training),
+    "figure21": Drawing("where and when the architecture is told", ("maps",), map_figures.architecture),
 }
 ALWAYS = ("nets",)  # tables that no figure asks for, and the report shows
 
@@ -128,20 +169,21 @@ def make(
         raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
     out = Path(out)
     wanted = dict.fromkeys([*ALWAYS, *(table for name in names for table in FIGURES[name].tables)])
-    why_not = {table: _table(zoo, out, table, budget, tell) for table in wanted}
+    inputs = Inputs(zoo)
+    why_not = {table: _table(inputs, out, table, budget, tell) for table in wanted}
     return [_figure(out, name, why_not, tell) for name in names]
 
 
-def _table(zoo: Zoo, out: Path, name: str, budget: str, tell: Tell) -> str:
+def _table(inputs: Inputs, out: Path, name: str, budget: str, tell: Tell) -> str:
     """Make a table unless it is there; returns why this zoo has none, or nothing."""
     entry = TABLES[name]
     settings = dict(getattr(entry, budget))
-    about = tables.about(zoo, settings)
+    about = tables.about(inputs.zoo, settings)
     if tables.is_current(out / "tables", name, about["key"]):
         return ""
     tell(f"table {name}")
     try:
-        frame = entry.make(Work(zoo, out / "cache", lambda doing: tell(f"table {name}: {doing}")), **settings)
+        frame = entry.make(Work(inputs, out / "cache", lambda doing: tell(f"table {name}: {doing}")), **settings)
     except tables.NotForThisZooError as error:
         return str(error)
     frame.attrs["about"] = about

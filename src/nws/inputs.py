@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nws import features
+from nws.layout import Layout
 from nws.zoo import Zoo
 
 TRAIN_SLICES = 10  # random slices of each vector on which local statistics are learned (FACTS 6, local SVMs)
@@ -16,11 +17,15 @@ TEST_SLICES = 10  # evenly spread slices of each vector on which everything loca
 
 @dataclass(frozen=True)
 class Where:
-    """Which weights: consecutive ones of a part (slice_length None: the whole part) at these snapshots."""
+    """Which weights: consecutive ones of a part (slice_length None: the whole part) at these snapshots.
+
+    without: kinds of weights that are taken out of theta first (`nws.layout.STRIPS`).
+    """
 
     part: str
     slice_length: int | None
     snapshots: tuple[int, ...]
+    without: tuple[str, ...] = ()
 
 
 class Inputs:
@@ -29,6 +34,7 @@ class Inputs:
     def __init__(self, zoo: Zoo, seed: int = 0):
         self.zoo = zoo
         self.seed = seed
+        self.fitted: dict[tuple[Any, ...], Any] = {}  # linear meta-classifiers of earlier calls, by all that made them
         self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
     def rows(self, reads: str, where: Where, nets: np.ndarray, test: bool) -> Any:
@@ -40,8 +46,7 @@ class Inputs:
     def _statistics(self, reads: str, where: Where, net: int, test: bool) -> np.ndarray:
         key = (reads, where, test and where.slice_length is not None, net)
         if key not in self._known:
-            layout = self.zoo.layout(net)
-            theta = np.stack([self.zoo.theta(net, s) for s in where.snapshots])  # (S, P)
+            theta, layout = self._theta(where, net)  # (S, P)
             if reads == "layer-statistics":
                 found = features.layer_statistics(theta, layout)
                 parts = [layout.layers[name.split(".")[0]]["weight"].part for name in features.feature_names(layout)]
@@ -60,7 +65,17 @@ class Inputs:
             return np.round(np.linspace(0, size - length, TEST_SLICES)).astype(np.int64)
         return np.random.default_rng([self.seed, net, 5]).integers(0, size - length + 1, TRAIN_SLICES)
 
+    def _theta(self, where: Where, net: int) -> tuple[np.ndarray, Layout]:
+        """Theta (S, P) at the snapshots, stripped, and its layout."""
+        layout = self.zoo.layout(net)
+        theta = np.stack([self.zoo.theta(net, s) for s in where.snapshots])
+        if where.without:
+            theta, layout = theta[:, layout.kept(where.without)], layout.without(where.without)
+        return theta, layout
+
     def _weights(self, where: Where, nets: np.ndarray, test: bool) -> Any:
+        if where.without:
+            return self._stripped(where, nets, test)
         if not test or where.slice_length is None:
             return self.zoo.vectors(np.repeat(nets, len(where.snapshots)), np.tile(where.snapshots, len(nets)), where.part)
         of_net, of_snapshot, starts = [], [], []
@@ -72,3 +87,16 @@ class Inputs:
                 of_snapshot += [snapshot] * len(even)
                 starts.append(even)
         return self.zoo.slices(of_net, of_snapshot, np.concatenate(starts), where.slice_length)
+
+    def _stripped(self, where: Where, nets: np.ndarray, test: bool) -> Any:
+        """As `_weights`, of stripped vectors, which no file holds: all of them are in memory."""
+        vectors: list[np.ndarray] = []
+        for net in nets:
+            theta, layout = self._theta(where, int(net))
+            found = theta[:, layout.part(where.part)]
+            if test and where.slice_length is not None:
+                starts = self._starts(int(net), found.shape[1], where.slice_length, test=True)
+                vectors += [row[a : a + where.slice_length] for row in found for a in starts]
+            else:
+                vectors += list(found)
+        return np.stack(vectors) if test and where.slice_length is not None else vectors

@@ -22,6 +22,8 @@ from nws.errors import NwsError, unknown
 
 ROLES = ("weight", "bias", "beta", "gamma", "mean", "var")  # in theta's order
 PARTS = ("all", "conv", "fc")
+# What can be taken out of theta, and the roles it stands for.
+STRIPS = {"moving": ("mean", "var"), "norm": ("beta", "gamma", "mean", "var"), **{role: (role,) for role in ROLES[1:]}}
 # What PyTorch calls them; batch norm is a module of its own there.
 _TORCH = {
     "weight": ".weight",
@@ -110,6 +112,15 @@ class Layout:
         where = self.part(part)
         return int(where.stop - where.start)
 
+    def kept(self, without: tuple[str, ...]) -> np.ndarray:
+        """Positions (P',) of theta that stay when these `STRIPS` are taken out, in rising order."""
+        return np.concatenate([np.arange(t.start, t.stop) for t in self.tensors if t.role not in _stripped(without)])
+
+    def without(self, without: tuple[str, ...]) -> Layout:
+        """The layout of theta[kept(without)]: shorter, the parts meeting elsewhere."""
+        rows = [t for t in self.tensors if t.role not in _stripped(without)]
+        return Layout([(t.layer, t.role, t.shape, t.part, *([t.grid] if t.grid[0] else [])) for t in rows])
+
     def unflatten(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """theta (..., P) -> name -> (..., *shape), as views."""
         self._check(theta)
@@ -167,6 +178,10 @@ class Layout:
     def _check(self, theta: np.ndarray) -> None:
         if theta.shape[-1] != self.size:
             raise NwsError(f"theta has {theta.shape[-1]:,} weights, its layout {self.size:,}")
+
+
+def _stripped(without: tuple[str, ...]) -> set[str]:
+    return {role for name in without for role in STRIPS[name]}
 
 
 def _grid(layer: str, shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[int, int]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from nws import __version__
 from nws.errors import NwsError, unknown
-from nws.layout import PARTS
+from nws.layout import PARTS, STRIPS
 from nws.space import PROPERTIES
 
 SPLITS = ("rounds", "stored")
+STRIPPED_AT = ("test", "both")
 TEST_SHARE = 0.25
 
 
@@ -34,6 +35,9 @@ class Task:
     converged     True: only nets above the paper's accuracy thresholds; or image set -> threshold; False: all that trained
     split         "rounds": each round draws its own test nets, a quarter, so that every net of a small zoo is tested in turn;
                   "stored": the zoo's own split in every round, for comparison with others
+    without       kinds of weights (`nws.layout.STRIPS`) that are taken out of theta, which gets shorter: bias, moving, norm ...
+    without_at    "test": learned with them, tested without, the paper's way (F.3); "both": never seen, which asks for more
+    only          property -> value: of the zoo only the nets that have it, such as {"batch_norm": False}
     """
 
     property: str
@@ -42,6 +46,9 @@ class Task:
     part: str = "all"
     converged: bool | Mapping[str, float] = False
     split: str = "rounds"
+    without: tuple[str, ...] = ()
+    without_at: str = "test"
+    only: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.property not in PROPERTIES:
@@ -57,6 +64,26 @@ class Task:
             raise NwsError(f"slice {self.slice_length}: a slice needs at least 2 weights")
         if isinstance(self.slice_length, str) and self.slice_length != "whole":
             raise NwsError(f"slice {self.slice_length!r}: give a number of weights, or 'whole'")
+        for name in self.without:
+            if name not in STRIPS:
+                raise unknown("without", name, STRIPS)
+        object.__setattr__(self, "without", tuple(sorted(set(self.without))))
+        if self.without_at not in STRIPPED_AT:
+            raise unknown("without_at", self.without_at, STRIPPED_AT)
+        self._check_only()
+
+    def _check_only(self) -> None:
+        for name in self.only:
+            if name not in PROPERTIES:
+                raise unknown("only: property", name, PROPERTIES)
+        if self.property in self.only:
+            raise NwsError(f"only: {self.property} is to be read, so that nets must differ in it")
+        object.__setattr__(self, "only", {name: PROPERTIES[name].check(value) for name, value in sorted(self.only.items())})
+
+    @builtins.property
+    def training(self) -> Task:
+        """The task as far as learning goes: tasks that are equal in it may share fitted meta-classifiers."""
+        return replace(self, without=()) if self.without_at == "test" else self
 
     @builtins.property
     def regression(self) -> bool:
@@ -101,6 +128,9 @@ class Result:
     converged: Any
     zoo: str
     notes: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    without_at: str = "test"
+    only: Mapping[str, Any] = field(default_factory=dict)
     version: str = __version__
     key: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)

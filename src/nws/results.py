@@ -8,16 +8,20 @@ import platform
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nws import __version__
 from nws import meta as meta_classifiers
 from nws.atomic import write_whole
 from nws.errors import NwsError
-from nws.evaluation import evaluate
+from nws.evaluation import Fitted, evaluate, fits
 from nws.inputs import Inputs
 from nws.protocol import Result, Round, Task
+from nws.space import PROPERTIES
 from nws.zoo import Zoo
 
 
@@ -41,21 +45,61 @@ def classify(
     store = Store(out) if out else None
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
     state = zoo_state(inputs.zoo)
-    rows = []
-    for task in tasks:
+    found: dict[tuple[int, str], Result] = {}
+    for alike in _trained_alike(tasks):
         for name in metas:
             arguments = (settings or {}).get(name, {})
-            key = digest([asdict(task), name, arguments, rounds, inputs.seed, __version__, state])
-            row = store.find(key) if store else None
-            if row is None:
+            keys = {at: digest([asdict(tasks[at]), name, arguments, rounds, inputs.seed, __version__, state]) for at in alike}
+            known = {at: row for at, key in keys.items() if store and (row := store.find(key))}
+            new = [at for at in alike if at not in known]
+            if new:
                 meta = {name: meta_classifiers.make(name, **arguments)}
-                keep = store.keep_model if store else None
-                (row,) = evaluate(meta, task, inputs, rounds=rounds, tell=tell, keep=keep)
-                row = replace(row, key=key, about={**provenance(), "settings": arguments})
+                keep = partial(store.keep_model, _trained(tasks[new[0]], name, arguments, inputs)) if store else None
+                rows = evaluate(meta, [tasks[at] for at in new], inputs, rounds=rounds, tell=tell, keep=keep)
+                about = {**provenance(), "settings": arguments}
+                known |= {at: replace(row, key=keys[at], about=about) for at, row in zip(new, rows)}
                 if store:
-                    store.add(row)
-            rows.append(row)
-    return rows
+                    store.add(*(known[at] for at in new))
+            found |= {(at, name): row for at, row in known.items()}
+    return [found[at, name] for at in range(len(tasks)) for name in metas]
+
+
+def _trained_alike(tasks: Sequence[Task]) -> list[list[int]]:
+    """Positions of tasks that one training answers: those that differ only in what is left out of the tests."""
+    groups: list[list[int]] = []
+    for at, task in enumerate(tasks):
+        group = next((g for g in groups if tasks[g[0]].training == task.training), None)
+        if group is None:
+            groups.append([at])
+        else:
+            group.append(at)
+    return groups
+
+
+def first_fit(
+    zoo: Zoo | Inputs,
+    task: Task,
+    name: str,
+    *,
+    out: str | Path | None,
+    rounds: int,
+    settings: dict[str, Any],
+    tell: Callable[[str], None] = lambda doing: None,
+) -> Fitted:
+    """The meta-classifier that `classify` kept of its first round; asks `classify` when there is none yet."""
+    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo)
+    trained = _trained(task, name, settings, inputs)
+    found = Store(out).fitted(trained, task, name) if out else None
+    if found is None and out:
+        classify(inputs, [task], [name], rounds=rounds, out=out, settings={name: settings}, tell=tell)
+        found = Store(out).fitted(trained, task, name)
+    if found is None:  # no folder; or its row is known, but its model was moved away
+        found = next(fits(meta_classifiers.make(name, **settings), task, inputs, rounds=1, tell=tell))
+    return found
+
+
+def _trained(task: Task, name: str, settings: dict[str, Any], inputs: Inputs) -> str:
+    return digest([asdict(task.training), name, settings, inputs.seed, __version__, zoo_state(inputs.zoo)])
 
 
 class Store:
@@ -73,14 +117,17 @@ class Store:
     def find(self, key: str) -> Result | None:
         return next((row for row in self.rows if row.key == key), None)
 
-    def add(self, row: Result) -> None:
-        """Keep a row, replacing an older one of the same question."""
-        self.rows = [r for r in self.rows if _question(r) != _question(row)] + [row]
+    def add(self, *rows: Result) -> None:
+        """Keep rows, each replacing an older one of the same question."""
+        asked = {_question(row) for row in rows}
+        self.rows = [r for r in self.rows if _question(r) not in asked] + list(rows)
         write(self.file, json.dumps([r.row() for r in self.rows], indent=1))
         write(self.folder / "results.csv", table(self.rows).to_csv(index=False))
 
-    def keep_model(self, task: Task, name: str, meta: Any, drawn: Round) -> None:
+    def keep_model(self, trained: str, task: Task, name: str, meta: Any, drawn: Round) -> None:
+        """Save the meta-classifier of a first round; `trained` tells all apart that it was made from."""
         about = {
+            "trained": trained,
             "property": task.property,
             "meta": name,
             "part": task.part,
@@ -90,14 +137,35 @@ class Store:
             "test_nets": drawn.test.tolist(),
             **provenance(),
         }
-        told = {task.part: task.part != "all", str(task.slice_length): task.slice_length, "converged": task.converged}
+        meta_classifiers.save(meta, self._model(task, name), about)
+
+    def fitted(self, trained: str, task: Task, name: str) -> Fitted | None:
+        """The saved meta-classifier, if it was made from `trained`."""
+        path = self._model(task.training, name)
+        if not path.with_name(f"{path.name}.json").exists():
+            return None
+        meta = meta_classifiers.load(path)
+        about: dict[str, Any] = meta.about_
+        if about.get("trained") != trained:
+            return None
+        return Fitted(meta, Round(np.array(about["train_nets"]), np.array(about["test_nets"])))
+
+    def _model(self, task: Task, name: str) -> Path:
+        told: dict[str, Any] = {
+            task.part: task.part != "all",
+            str(task.slice_length): task.slice_length,
+            "converged": task.converged,
+        }
+        told |= {f"{name}={PROPERTIES[name].label(value)}": True for name, value in task.only.items()}
+        told["-".join(["without", *task.without])] = bool(task.without)
         seen = [word for word, said in told.items() if said]
-        meta_classifiers.save(meta, self.folder / "models" / "-".join([task.property, name, *seen]), about)
+        return self.folder / "models" / "-".join([task.property, name, *seen])
 
 
 def _question(r: Result) -> tuple[Any, ...]:
     """What a row answers; a newer row replaces an older one of the same question."""
-    return r.property, r.meta, r.part, r.slice_length, r.snapshots, r.split, str(r.converged)
+    where = r.part, r.slice_length, r.snapshots, r.without, r.without and r.without_at
+    return r.property, r.meta, *where, r.split, str(r.converged), str(r.only)
 
 
 def load(file: str | Path) -> list[Result]:
@@ -109,20 +177,25 @@ def load(file: str | Path) -> list[Result]:
 
 
 def _result(row: dict[str, Any]) -> Result:
-    values: dict[str, Any] = {f.name: row[f.name] for f in fields(Result)}
-    for name in ("snapshots", "classes", "per_round", "notes"):
-        values[name] = tuple(values[name])
+    values: dict[str, Any] = {f.name: row[f.name] for f in fields(Result) if f.name in row}  # older rows lack newer fields
+    for name in ("snapshots", "classes", "per_round", "notes", "without"):
+        values[name] = tuple(values.get(name, ()))
     values["confusion"] = tuple(tuple(line) for line in values["confusion"])
     return Result(**values)
 
 
 def table(rows: Sequence[Result]) -> Any:
-    """The rows as a DataFrame without what only JSON can hold."""
+    """The rows as a DataFrame without what only JSON can hold; what a caption says of them is in its `attrs`."""
     import pandas as pd
 
-    nested = ("confusion", "about", "per_round", "classes", "notes", "snapshots")
+    nested = ("confusion", "about", "per_round", "classes", "notes", "snapshots", "without", "only")
     frame = pd.DataFrame([{k: v for k, v in r.row().items() if k not in nested} for r in rows])
     frame.insert(4, "snapshots", [" ".join(map(str, r.snapshots)) for r in rows])
+    frame.insert(5, "without", [" ".join(r.without) for r in rows])
+    frame.insert(6, "only", [" ".join(f"{k}={PROPERTIES[k].label(v)}" for k, v in r.only.items()) for r in rows])
+    most = max(rows, key=lambda r: r.n_tested)
+    about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}
+    frame.attrs["about"] = {**about, "commit": most.about.get("commit")}
     return frame
 
 

@@ -121,6 +121,7 @@ def results(rows: Sequence[Result]) -> Table:
         value, say = (r.accuracy, _percent) if r.accuracy is not None else (r.error or 0.0, _error)
         clear = r.low > r.chance if r.accuracy is not None else r.high < r.chance
         reads = f"whole {r.part}" if r.slice_length is None else f"{r.slice_length:,} {r.part}"
+        reads += f" - {', '.join(r.without)}" if r.without else ""
         cells = [f"[bold]{say(value)}[/]" if clear else say(value), f"{say(r.low)}-{say(r.high)}"]
         cells += ([say(r.vote)] if votes else []) + [say(r.chance)]
         shown.add_row(r.property if first else "", r.meta, reads, *cells)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from nws.cli.app import Json, ZooPath, app, named, positive, print_json
-from nws.errors import NwsError
+from nws.errors import NwsError, unknown
+from nws.layout import STRIPS
 from nws.space import PROPERTIES
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ def classify(
         Literal["rounds", "stored"], Parameter(help="rounds: each round draws its own test nets; stored: the zoo's split in all.")
     ] = "rounds",
     converged: Annotated[bool, Parameter(negative="", help="Only nets above the paper's accuracy thresholds.")] = False,
+    without: Annotated[
+        str | None,
+        Parameter(
+            help="Take weights out of the nets, comma between: " + ", ".join(STRIPS) + " (moving: mean and var; norm: all four)."
+        ),
+    ] = None,
+    without_at: Annotated[
+        Literal["test", "both"], Parameter(help="test: learn with them, test without, as in the paper; both: never see them.")
+    ] = "test",
+    only: Annotated[
+        list[str] | None, Parameter(negative="", help="Only nets that have this, e.g. --only batch_norm=off; may be repeated.")
+    ] = None,
     steps: Annotated[
         int, Parameter(help="Training steps of the DMC at most: minutes a round on a CPU. The paper's local DMC takes 125,000.")
     ] = 200,
@@ -52,16 +65,25 @@ def classify(
 
     positive(rounds=rounds, steps=steps)
     names = named(meta, "meta-classifier", meta_classifiers.METAS)
-    options = {"snapshots": _numbers(snapshots), "slice_length": _slice(slice_length), "part": part, "converged": converged}
+    options: dict[str, Any] = {
+        "snapshots": _numbers(snapshots),
+        "slice_length": _slice(slice_length),
+        "part": part,
+        "converged": converged,
+        "split": split,
+        "without": tuple(named(without, "kind of weights", STRIPS)) if without else (),
+        "without_at": without_at,
+        "only": _only(only or []),
+    }
     opened = Zoo(zoo)
-    tasks = _tasks(opened, properties, options | {"split": split})
+    tasks = _tasks(opened, properties, options)
     settings = {"dmc": {"max_steps": steps}}
     with terminal.spinner(quiet=as_json) as tell:
         rows = results.classify(opened, tasks, names, rounds=rounds, seed=seed, out=out, settings=settings, tell=tell)
-    if out:
+    if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
         from nws import figures
 
-        figures.save(figures.meta_classification(rows), out / "meta_classification")
+        figures.save(figures.meta_classification(results.table(rows)), out / "meta_classification")
     if as_json:
         print_json([r.row() for r in rows])
     else:
@@ -73,8 +95,20 @@ def classify(
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
     from nws.protocol import Task
 
-    names = named(properties, "property", PROPERTIES) if properties != "all" else zoo.varying()
+    varying = [name for name in zoo.varying() if name not in options["only"]]
+    names = named(properties, "property", PROPERTIES) if properties != "all" else varying
     return [Task(name, **options) for name in names]
+
+
+def _only(pairs: list[str]) -> dict[str, Any]:
+    """["batch_norm=off"] -> {"batch_norm": False}"""
+    chosen = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if name not in PROPERTIES:
+            raise unknown("property", name, PROPERTIES)
+        chosen[name] = PROPERTIES[name].parse(value)
+    return chosen
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:

@@ -1,74 +1,167 @@
-"""Figures of what meta-classifiers read: results in, matplotlib Figure out."""
+"""Figures of what meta-classifiers read (Figs. 2, 4, 18 and 19 of the paper): a table of `nws.analysis.reading` in, Figure out.
+
+Two error bars stand for two questions. Thin with caps: the 95% interval over nets, how sure the figure is for nets never seen.
+Thick: the standard deviation over rounds, which is what the paper's error bars show.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.protocol import Result
+from nws.analysis.reading import SUBSET
+from nws.figures import style
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by colour-blind readers.
 COLOURS = {
-    "svm-linear-16": "#56B4E9",
-    "svm-rbf-16": "#0072B2",
+    "svm-linear-16": style.SKY,
+    "svm-rbf-16": style.BLUE,
     "svm-linear-480": "#F0C04A",
-    "svm-rbf-480": "#E69F00",
-    "dmc": "#D55E00",
+    "svm-rbf-480": style.ORANGE,
+    "dmc": style.RED,
 }
-OTHER = "#009E73"
+HATCHES = {"all": "", "conv": "////", "fc": "...."}
+DARK = (style.BLUE, style.RED, style.GREEN)  # a number on them is written in white
+IN_A_ROW = 6  # properties
+PROPERTY_COLOURS = dict(zip(SUBSET, (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE)))
+MARKERS = dict(zip(SUBSET, "osD^v"))
+NORM = {  # (batch norm, stripped) -> colour, name
+    ("on", False): (style.BLUE, "batch norm"),
+    ("on", True): (style.SKY, "batch norm, tested without its values and biases"),
+    ("off", False): (style.RED, "no batch norm"),
+    ("off", True): (style.ORANGE, "no batch norm, tested without biases"),
+}
+BARS = "thin bars: 95% intervals over nets; thick: standard deviation over rounds"
 
 
-def meta_classification(rows: Sequence[Result]) -> Figure:
-    """Accuracy by property and meta-classifier with 95% intervals over nets and the chance level (Fig. 2 of the paper)."""
-    from matplotlib.figure import Figure
-
-    rows = [r for r in rows if r.accuracy is not None]
-    properties = list(dict.fromkeys(r.property for r in rows))
-    metas = list(dict.fromkeys(r.meta for r in rows))
-    figure = Figure(figsize=(max(5.5, 1.5 + 1.45 * len(properties)), 4.2), layout="constrained")
-    axes = figure.subplots()
-    width = 0.8 / max(len(metas), 1)
-    for k, meta in enumerate(metas):
-        mine = [r for r in rows if r.meta == meta]
-        at = np.array([properties.index(r.property) for r in mine]) + (k - (len(metas) - 1) / 2) * width
-        high = np.array([r.accuracy for r in mine], float)
-        reach = np.array([[r.accuracy - r.low, r.high - r.accuracy] for r in mine if r.accuracy is not None]).T
-        colour = COLOURS.get(meta, OTHER)
-        axes.bar(at, high, width * 0.92, color=colour, label=_name(mine[0]), zorder=2)
-        axes.errorbar(at, high, reach, fmt="none", ecolor="#333333", elinewidth=1, capsize=2, zorder=3)
-        for x, value in zip(at, high):  # at the foot of the bar, where no error bar reaches
-            white = colour in ("#0072B2", "#D55E00", OTHER)
-            axes.text(x, 0.012, f"{value:.0%}", ha="center", fontsize=7, color="white" if white else "black", zorder=4)
-    for x, name in enumerate(properties):
-        chance = next(r.chance for r in rows if r.property == name)
-        axes.hlines(
-            chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label="" if x else "chance", zorder=5
-        )
-    axes.set_xticks(range(len(properties)), [name.replace("_", "\n") for name in properties])
-    axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
-    axes.set_ylabel("accuracy on nets never seen")
-    axes.grid(axis="y", color="#DDDDDD", zorder=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        loc="outside upper center", ncols=min(len(metas) + 1, 2 if figure.get_figwidth() < 7 else 3), frameon=False, fontsize=8
-    )
-    figure.supxlabel(_caption(rows), fontsize=7, color="#555555")
+def meta_classification(table: pd.DataFrame) -> Figure:
+    """Accuracy by property and meta-classifier, and chance (Figs. 2 and 4)."""
+    table = table[table["accuracy"].notna()]
+    properties, series = _unique(table["property"]), _unique(zip(table["meta"], table["part"]))
+    groups = [properties[at : at + IN_A_ROW] for at in range(0, len(properties), IN_A_ROW)]
+    width = max(5.5, 1.5 + max(1.45, 0.24 * len(series)) * len(groups[0]))
+    figure, axes = style.panels(len(groups), width, 3.6, columns=1)
+    for axis, group in zip(axes, groups):
+        for k, (meta, part) in enumerate(series):
+            mine = table[(table["meta"] == meta) & (table["part"] == part)]
+            colour = COLOURS.get(meta, style.PALETTE[k % len(style.PALETTE)])
+            look = {"color": colour, "hatch": HATCHES[part], "label": _name(meta, part, mine["slice_length"])}
+            _bars(axis, mine[mine["property"].isin(group)], group, (k, len(series)), look)
+        _by_property(axis, table, group)
+        axis.set_xlim(-0.55, len(groups[0]) - 0.45)  # bars as wide in every row
+    style.legend(figure, *axes[0].get_legend_handles_labels())
+    style.caption(figure, table, _nets(table), BARS, _steps(table))
     return figure
 
 
-def _name(r: Result) -> str:
-    reads = "whole nets" if r.slice_length is None else f"{r.slice_length:,} weights"
-    return f"{r.meta} ({reads})"
+def subset_size(table: pd.DataFrame) -> Figure:
+    """Accuracy against the length of slices, the DMC beside the RBF SVM; dotted: chance (Fig. 18)."""
+    metas = [m for m in ("dmc", "svm-rbf-16") if m in set(table["meta"])]
+    figure, axes = style.panels(len(metas), 4.0, 3.4, sharey=True)
+    names = _unique(table["property"])
+    for axis, meta in zip(axes, metas):
+        for name in names:
+            mine = table[(table["meta"] == meta) & (table["property"] == name)].sort_values("slice_length")
+            colour = PROPERTY_COLOURS.get(name, style.GREY)
+            y, reach = mine["accuracy"], _reach(mine)
+            said: dict[str, Any] = {"label": name.replace("_", " "), "marker": MARKERS.get(name, "x"), "markersize": 4}
+            axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **said)
+            axis.axhline(mine["chance"].iloc[0], color=colour, linestyle=":", linewidth=0.9, zorder=0)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
+        axis.set_title(_name(meta, "all"), fontsize=9)
+        axis.set_xlabel("weights in a slice", fontsize=8)
+        axis.set_ylim(0, 1)
+        axis.grid(color=style.FAINT)
+    style.percent(axes[0].yaxis)
+    axes[0].set_ylabel("accuracy on slices of nets never seen", fontsize=8)
+    style.legend(figure, *axes[0].get_legend_handles_labels())
+    style.caption(figure, table, _nets(table), "bars: 95% intervals over nets; dotted: chance", _steps(table))
+    return figure
 
 
-def _caption(rows: Sequence[Result]) -> str:
-    r = max(rows, key=lambda r: r.n_tested)
-    commit = f", commit {r.about['commit']}" if r.about.get("commit") else ""
-    return f"{Path(r.zoo).name}: {r.n_tested} nets tested over {r.rounds} rounds, 95% intervals over nets; nws {r.version}{commit}"
+def batch_norm(table: pd.DataFrame) -> Figure:
+    """Nets with and without batch norm, tested whole and without norm's values and biases; a panel a meta-classifier (Fig. 19)."""
+    metas, properties = _unique(table["meta"]), _unique(table["property"])
+    figure, axes = style.panels(len(metas), max(5.5, 1.5 + 1.3 * len(properties)), 3.2, columns=1)
+    normed = table["only"].str.removeprefix("batch_norm=")
+    for axis, meta in zip(axes, metas):
+        for k, ((norm, stripped), (colour, text)) in enumerate(NORM.items()):
+            mine = table[(table["meta"] == meta) & (normed == norm) & ((table["without"] != "") == stripped)]
+            _bars(axis, mine, properties, (k, len(NORM)), {"color": colour, "label": text})
+        _by_property(axis, table[table["meta"] == meta], properties)
+        axis.set_title(_name(meta, "all", table.loc[table["meta"] == meta, "slice_length"]), fontsize=9, loc="left")
+    style.legend(figure, *axes[0].get_legend_handles_labels())
+    style.caption(figure, table, _nets(table), BARS, _steps(table))
+    return figure
+
+
+def _bars(axis: Axes, rows: pd.DataFrame, properties: list[str], place: tuple[int, int], look: dict[str, Any]) -> None:
+    """One series of bars with both error bars and their numbers; place: (k of n)."""
+    k, n = place
+    width = 0.8 / n
+    at = np.array([properties.index(p) for p in rows["property"]]) + (k - (n - 1) / 2) * width
+    height = rows["accuracy"].to_numpy(float)
+    axis.bar(at, height, width * 0.92, edgecolor="white", linewidth=0, zorder=2, **look)
+    axis.errorbar(at, height, _reach(rows), fmt="none", ecolor=style.INK, elinewidth=0.9, capsize=2, zorder=4)
+    axis.errorbar(at, height, rows["spread"], fmt="none", ecolor=style.INK, elinewidth=3, zorder=3)
+    for x, value in zip(at, height):  # at the foot of the bar, where no error bar reaches
+        text: dict[str, Any] = {"color": "white" if look["color"] in DARK else "black", "ha": "center", "fontsize": 7, "zorder": 5}
+        if look.get("hatch"):
+            text["bbox"] = {"facecolor": look["color"], "edgecolor": "none", "pad": 0.8}
+        axis.text(x, 0.012, f"{value:.0%}", rotation=90 if width < 0.155 else 0, va="bottom", **text)
+
+
+def _by_property(axis: Axes, table: pd.DataFrame, properties: list[str]) -> None:
+    """The axes of bars by property, and the level of chance across each group."""
+    for x, name in enumerate(properties):
+        chance = table.loc[table["property"] == name, "chance"].iloc[0]
+        label = "" if x else "chance"
+        axis.hlines(chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label=label, zorder=5)
+    axis.set_xticks(range(len(properties)), [name.replace("_", "\n") for name in properties])
+    axis.set_ylim(0, 1)
+    style.percent(axis.yaxis)
+    axis.set_ylabel("accuracy on nets never seen")
+    axis.grid(axis="y", color=style.FAINT, zorder=0)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _reach(rows: pd.DataFrame) -> np.ndarray:
+    """(2, n): from the accuracy down to `low` and up to `high`."""
+    return np.array([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]], float).clip(0)
+
+
+def _name(meta: str, part: str, lengths: Iterable[float] = ()) -> str:
+    """How a series is called: meta-classifier, part, and what it reads at once."""
+    found = _unique(None if length != length or length is None else int(length) for length in lengths)  # NaN: whole nets
+    whole = {"all": "nets", "conv": "conv parts", "fc": "FC parts"}[part]
+    reads = "" if len(found) != 1 else f" ({f'whole {whole}' if found[0] is None else f'{found[0]:,} weights'})"
+    of = "" if part == "all" else f" of {'FC' if part == 'fc' else part} weights"
+    return meta + of + reads
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(values))
+
+
+def _nets(table: pd.DataFrame) -> str:
+    return "; ".join(
+        f"{'DMC' if deep else 'SVMs'}: {style.span(rows['n_train'])} nets to learn from, {style.span(rows['n_test'])} tested, "
+        f"{style.span(rows['rounds'])} round{'s' * int(rows['rounds'].max() > 1)}"
+        for deep, rows in table.groupby(table["meta"] == "dmc")
+    )
+
+
+def _steps(table: pd.DataFrame) -> str:
+    """How long the DMC learned: what a reader must know before comparing it with anything."""
+    effort = table.attrs.get("about", {}).get("settings", {}).get("effort", {})
+    if "dmc" not in set(table["meta"]) or not effort:
+        return ""
+    steps, paper = effort["dmc_steps"], 125_000
+    return f"DMC: {steps:,} training steps" + (f", the paper's local DMC had {paper:,}" if steps < paper else "")

@@ -71,7 +71,7 @@ def panels(n: int, width: float = 3.2, height: float = 2.6, columns: int = 3, **
     """A figure of n panels (sizes in inches of one), and their axes."""
     from matplotlib.figure import Figure
 
-    columns = 2 if n == 4 else max(1, min(n, columns))
+    columns = 2 if (n, columns) == (4, 3) else max(1, min(n, columns))
     rows = -(-n // columns)
     figure = Figure(figsize=(max(width * columns, 4.8), height * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **shared).ravel().tolist()
@@ -108,6 +108,12 @@ def caption(figure: Figure, table: pd.DataFrame, *says: str) -> None:
     letters = int(figure.get_figwidth() * 72 / PT_PER_LETTER) - 2
     text = "\n".join(textwrap.wrap(plain("; ".join(filter(None, sentences))), letters))
     figure.supxlabel(text, fontsize=7, color=GREY, x=0.01, ha="left")
+
+
+def span(values: pd.Series) -> str:
+    """ "216", or "120 to 216"."""
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def by_image_set(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -1,0 +1,112 @@
+"""Where and when a property can be read: accuracy by position in the net and by progress of its training (Figs. 5, 20, 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nws import features
+from nws.analysis.study import Study
+from nws.evaluation import Fitted, fits
+from nws.inputs import Inputs
+from nws.layout import PARTS
+from nws.protocol import Task
+from nws.space import PROPERTIES
+
+SVM = "svm-rbf-16"
+
+
+class Grid:
+    """Slices of `length` at evenly spaced positions of a part and snapshots of the training, of one net after the other.
+
+    Every net has the same number of them, so that position k of P is the same share of the way through nets of any size.
+    """
+
+    def __init__(self, inputs: Inputs, length: int, positions: int, snapshots: int):
+        last = int(inputs.zoo.index["snapshots"].min())
+        self.zoo, self.length, self.positions = inputs.zoo, length, positions
+        self.snapshots = np.unique(np.linspace(1, last, snapshots).round().astype(int))
+        self._statistics: dict[tuple[int, str], np.ndarray] = {}
+
+    def weights(self, net: int, part: str) -> np.ndarray:
+        """(P * S, L): position by position, its snapshots in order."""
+        where = self.zoo.layout(net).part(part)
+        starts = where.start + np.linspace(0, where.stop - where.start - self.length, self.positions).round().astype(np.int64)
+        starts, snapshots = np.repeat(starts, len(self.snapshots)), np.tile(self.snapshots, self.positions)
+        return self.zoo.slices(net, snapshots, starts, self.length)
+
+    def statistics(self, net: int, part: str) -> np.ndarray:
+        """(P * S, 16), remembered: the nets of one property's test are tested for another one too."""
+        if (net, part) not in self._statistics:
+            self._statistics[net, part] = features.statistics(self.weights(net, part))
+        return self._statistics[net, part]
+
+    def accuracy(self, fitted: Iterable[Fitted], name: str, part: str) -> pd.DataFrame:
+        """position, snapshot, accuracy, n, chance: the share of test nets read rightly in each place, over all rounds."""
+        labels = self.zoo.index[name].map(PROPERTIES[name].label)
+        hits = np.zeros(self.positions * len(self.snapshots))
+        tests, nets = 0, set()
+        for one in fitted:
+            read = self.weights if one.meta.reads == "weights" else self.statistics
+            for net in one.drawn.test.tolist():
+                hits += one.meta.predict(read(net, part)) == labels[net]
+            tests += len(one.drawn.test)
+            nets |= set(one.drawn.test.tolist())
+        at = np.linspace(0, 1, self.positions)
+        return pd.DataFrame(
+            {
+                "position": np.repeat(at, len(self.snapshots)),
+                "snapshot": np.tile(self.snapshots, self.positions),
+                "accuracy": hits / tests,
+                "n": len(nets),
+                "chance": 1 / len(one.meta.classes_),  # test nets are balanced
+            }
+        )
+
+
+def maps(
+    study: Study,
+    grid: tuple[int, int] = (100, 20),
+    dmc_grid: tuple[int, int] = (100, 20),
+    dmc_properties: Sequence[str] = tuple(PROPERTIES),
+    svm_rounds: int = 4,
+) -> pd.DataFrame:
+    """property, meta, part, position (0 first slice, 1 last), snapshot, accuracy, n (test nets), chance; RBF SVM and DMC.
+
+    grid, dmc_grid   positions x snapshots
+    dmc_properties   of which the DMC's maps are made: they take minutes each
+    svm_rounds       the SVM is cheap: more rounds test more nets. The DMC is the one of the first round of `reading.local`.
+    """
+    length, names = study.effort.slice_length, study.properties()
+    grids = {SVM: Grid(study.inputs, length, *grid), "dmc": Grid(study.inputs, length, *dmc_grid)}
+    settings: dict[str, dict[str, Any]] = {SVM: {"grid": grid, "rounds": svm_rounds}, "dmc": {"grid": dmc_grid}}
+    read = {SVM: [(name, part) for name in names for part in PARTS]}
+    read["dmc"] = [(name, part) for name in names if name in dmc_properties for part in study.effort.dmc_parts]
+    pieces = [
+        study.piece(f"map-{name}-{meta}-{part}", partial(_map, study, grids[meta], name, part, fitted), **settings[meta])
+        for meta, fitted in ((SVM, partial(_svms, study, svm_rounds)), ("dmc", partial(_dmc, study)))
+        for name, part in read[meta]
+    ]
+    return pd.concat(pieces, ignore_index=True)
+
+
+def _svms(study: Study, rounds: int, task: Task) -> Iterable[Fitted]:
+    return fits(SVM, task, study.inputs, rounds=rounds, tell=study.tell)
+
+
+def _dmc(study: Study, task: Task) -> Iterable[Fitted]:
+    return [study.first_dmc(task)]
+
+
+def _map(study: Study, grid: Grid, name: str, part: str, fitted: Callable[[Task], Iterable[Fitted]]) -> pd.DataFrame:
+    rounds = list(fitted(study.local(name, part=part)))
+    study.tell(f"{name}, {part}: {len(rounds)} rounds on {grid.positions} positions")
+    frame = grid.accuracy(rounds, name, part)
+    meta = "dmc" if rounds[0].meta.reads == "weights" else SVM
+    for column, value in (("part", part), ("meta", meta), ("property", name)):
+        frame.insert(0, column, value)
+    return frame

@@ -1,0 +1,77 @@
+"""What meta-classifiers read: the rows behind Figs. 2, 4, 18 and 19 of the paper.
+
+Each table has a row per task and meta-classifier, with the columns of `nws.results.table`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from nws import results
+from nws.analysis.study import Study
+from nws.protocol import Result
+from nws.tables import NotForThisZooError
+
+GLOBAL = ("dataset", "batch_size", "augmentation", "optimizer", "activation", "initialization")  # Fig. 2
+SUBSET = ("dataset", "optimizer", "activation", "initialization", "filter_size")  # Fig. 18 has five, and names two of them
+WHOLE_SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
+LOCAL_SVMS = ("svm-linear-16", "svm-rbf-16")
+LENGTHS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
+STRIPPED = ("norm", "bias")
+UNTOLD = ["zoo", "version", "key"]  # the table's own "about" says it
+
+
+def meta_classification(study: Study) -> pd.DataFrame:
+    """Reading whole nets (Fig. 2). Nets of many architectures are read by what needs no common layout: 16 statistics, slices."""
+    names = study.properties(GLOBAL)
+    zoo = study.inputs.zoo
+    alike = len({zoo.layout(int(net)) for net in zoo.index.index}) == 1
+    rows = study.svms([study.whole(name) for name in names], WHOLE_SVMS if alike else LOCAL_SVMS)
+    if alike and study.effort.global_steps:
+        rows += study.dmc([study.whole(name) for name in names], study.effort.global_steps)
+    else:
+        rows += study.dmc([study.local(name) for name in names])
+    return _table(rows, names)
+
+
+def local(study: Study) -> pd.DataFrame:
+    """Reading slices (Fig. 4): of all weights, and by the DMC and (beyond the paper) the RBF SVM of the conv and FC part alone."""
+    names = study.properties()
+    rows = study.svms([study.local(name) for name in names], LOCAL_SVMS)
+    rows += study.svms([study.local(name, part=part) for part in ("conv", "fc") for name in names], ["svm-rbf-16"])
+    rows += study.dmc([study.local(name, part=part) for part in study.effort.dmc_parts for name in names])
+    return _table(rows, names)
+
+
+def subset_size(study: Study, lengths: Sequence[int] = LENGTHS, dmc_lengths: Sequence[int] = LENGTHS) -> pd.DataFrame:
+    """Accuracy against the length of slices (Fig. 18), of the DMC and, beyond the paper, of the RBF SVM."""
+    names = study.properties(SUBSET)
+    longest = int(study.inputs.zoo.index["weights"].max())
+    rows = study.svms([study.local(name, length) for name in names for length in lengths if length <= longest], ["svm-rbf-16"])
+    rows += study.dmc([study.local(name, length) for name in names for length in dmc_lengths if length <= longest])
+    return _table(rows, names)
+
+
+def batch_norm(study: Study) -> pd.DataFrame:
+    """Nets with and without batch norm, and the same meta-classifiers tested without biases and norm's values (Fig. 19)."""
+    if "batch_norm" not in study.inputs.zoo.varying():
+        raise NotForThisZooError("its nets all have batch norm, or none has: sample with --with batch_norm=off,on")
+    names = [name for name in study.properties() if name != "batch_norm"]
+    tasks = [
+        study.local(name, only={"batch_norm": on}, without=without)
+        for name in names
+        for on in (True, False)
+        for without in ((), STRIPPED)
+    ]
+    table = _table(study.svms(tasks, ["svm-rbf-16"]) + study.dmc(tasks), names)
+    table.attrs["notes"] = [note for note in table.attrs["notes"] if "batch_norm" not in note]  # the column `only` says it
+    return table
+
+
+def _table(rows: Sequence[Result], names: Sequence[str]) -> pd.DataFrame:
+    """Rows by property, in the order they were asked in; what a reader must know of them as notes."""
+    frame = results.table(sorted(rows, key=lambda row: names.index(row.property))).drop(columns=UNTOLD)
+    frame.attrs["notes"] = list(dict.fromkeys(note for row in rows for note in row.notes))
+    return frame

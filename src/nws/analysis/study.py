@@ -1,0 +1,109 @@
+"""What is asked of a zoo's weights, and how much is spent on the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nws import results, tables
+from nws.evaluation import Fitted
+from nws.inputs import Inputs
+from nws.layout import PARTS
+from nws.protocol import Result, Task
+from nws.space import PROPERTIES
+
+FEWEST = 4  # nets of an option: less cannot stand on both sides of a split and mean anything
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What may be spent. The numbers of the paper are those of FULL: F.1, Figs. 2 and 4.
+
+    rounds        repetitions of the SVMs
+    dmc_rounds    of the DMC, with `dmc_steps` training steps on slices of `slice_length`
+    dmc_parts     of which it learns; a quick answer leaves conv and FC weights alone to the RBF SVM
+    global_steps  training steps of the DMC that reads whole nets; 0: in its place stands the one that reads slices
+    converged     only nets above the paper's thresholds of accuracy; else all that trained, for a small zoo has few
+    """
+
+    rounds: int
+    dmc_rounds: int
+    dmc_steps: int
+    dmc_parts: tuple[str, ...]
+    slice_length: int
+    global_steps: int
+    converged: bool
+
+    def dmc(self, steps: int) -> dict[str, Any]:
+        return {"epochs": steps, "max_steps": steps}  # an epoch is a step at least: exactly so many steps
+
+
+QUICK = Effort(rounds=10, dmc_rounds=1, dmc_steps=150, dmc_parts=("all",), slice_length=1000, global_steps=0, converged=False)
+FULL = Effort(rounds=10, dmc_rounds=10, dmc_steps=125_000, dmc_parts=PARTS, slice_length=5000, global_steps=11_000, converged=True)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One zoo under one effort. `out`: a folder for rows, models and pieces of tables, so that nothing is computed twice."""
+
+    inputs: Inputs
+    effort: Effort
+    out: Path | None = None
+    tell: Callable[[str], None] = lambda doing: None
+
+    def properties(self, among: Iterable[str] = PROPERTIES) -> list[str]:
+        """Those to be read here: no regressions, at least two options, none too rare. NotForThisZooError when there is none."""
+        table, _ = self.inputs.zoo.select(converged=self.effort.converged)
+        found = []
+        for name in among:
+            counts = table[name].value_counts()
+            if not PROPERTIES[name].continuous and len(counts) > 1 and counts.min() >= FEWEST:
+                found.append(name)
+        if not found:
+            raise tables.NotForThisZooError(
+                f"no property to be read: at least two options with {FEWEST} nets each are needed, of {', '.join(among)}"
+            )
+        return found
+
+    def last(self, n: int) -> tuple[int, ...]:
+        """Numbers of the last n snapshots that all nets have."""
+        last = int(self.inputs.zoo.index["snapshots"].min())
+        return tuple(range(max(1, last - n + 1), last + 1))
+
+    def whole(self, name: str) -> Task:
+        """Reading whole nets: of the last four snapshots (F.1)."""
+        return Task(name, self.last(4), slice_length="whole", converged=self.effort.converged)
+
+    def local(self, name: str, length: int | None = None, part: str = "all", **changes: Any) -> Task:
+        """Reading slices: of the last two snapshots (F.1)."""
+        length = length or self.effort.slice_length
+        return Task(name, self.last(2), slice_length=length, part=part, converged=self.effort.converged, **changes)
+
+    def svms(self, tasks: Sequence[Task], names: Sequence[str]) -> list[Result]:
+        return results.classify(self.inputs, tasks, names, rounds=self.effort.rounds, out=self.out, tell=self.tell)
+
+    def dmc(self, tasks: Sequence[Task], steps: int | None = None) -> list[Result]:
+        settings = {"dmc": self.effort.dmc(steps or self.effort.dmc_steps)}
+        rounds = self.effort.dmc_rounds
+        return results.classify(self.inputs, tasks, ["dmc"], rounds=rounds, out=self.out, settings=settings, tell=self.tell)
+
+    def first_dmc(self, task: Task) -> Fitted:
+        """The DMC of the first round, which `dmc` kept if it was asked before."""
+        settings, rounds = self.effort.dmc(self.effort.dmc_steps), self.effort.dmc_rounds
+        return results.first_fit(self.inputs, task, "dmc", rounds=rounds, out=self.out, settings=settings, tell=self.tell)
+
+    def piece(self, name: str, make: Callable[[], pd.DataFrame], **settings: Any) -> pd.DataFrame:
+        """One piece of a long table, made once for the same zoo, effort and settings."""
+        if self.out is None:
+            return make()
+        about = tables.about(self.inputs.zoo, {**asdict(self.effort), "seed": self.inputs.seed, **settings})
+        folder = self.out / "pieces"
+        if not tables.is_current(folder, name, about["key"]):
+            frame = make()
+            frame.attrs["about"] = about
+            tables.save(frame, folder, name)
+        return tables.load(folder, name)
