@@ -39,7 +39,6 @@ _SECTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "local": (("property", "meta", "accuracy", "low", "high", "chance"), ("part", "slice_length", "vote", "error", "n_tested", "rounds")),
     "importance": (("property", "layer", "type", "statistic", "mean"), ("spread",)),
-    "maps": (("property", "position", "snapshot", "accuracy"), ("meta", "part", "n", "chance")),
     "regression": (("dataset", "term", "coefficient"), ("p", "p_value", "low", "high")),
 }
 
@@ -67,6 +66,7 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
         "method": method,
         "shared": {name: list(pair) for name, pair in shared.items()},
         **sections,
+        "maps": _maps(source.read("maps", ("property", "position", "snapshot", "accuracy"))),
     }
 
 
@@ -90,6 +90,20 @@ def _section(source: Tables, name: str) -> list[dict[str, Any]] | None:
     needs, more = _SECTIONS[name]
     table = source.read(name, needs)
     return None if table is None else rows(table, [*needs, *more])
+
+
+def _maps(table: pd.DataFrame | None) -> list[dict[str, Any]] | None:
+    """One grid of accuracies (snapshots x positions) per property, meta-classifier and part: rows of JSON took ten times the space."""
+    if table is None:
+        return None
+    table = table.assign(**{name: other for name, other in (("meta", ""), ("part", "all"), ("n", 0)) if name not in table})
+    found = []
+    for (name, meta, part), group in table.groupby(["property", "meta", "part"], sort=False):
+        grid = group.pivot_table(index="snapshot", columns="position", values="accuracy")
+        axes = {"snapshots": list(map(plain, grid.index)), "positions": list(map(plain, grid.columns))}
+        about = {"property": str(name), "meta": str(meta), "part": str(part), "n": plain(group["n"].max())}
+        found.append({**about, **axes, "accuracy": quantised(grid.to_numpy(float), 0.0, 1.0)})
+    return found
 
 
 def _nets(frame: pd.DataFrame) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _of_reading(best: list[dict[str, Any]]) -> str:
     top = clear[:2]
     told = " and ".join(f"the {word(r['property'])} of a net in {r['accuracy']:.0%} of cases (chance {r['chance']:.0%})" for r in top)
     hidden = [word(r["property"]) for r in best if r not in clear]
-    rest = f"; nothing tells the {' or the '.join(hidden)}" if 0 < len(hidden) <= 2 else ""
+    rest = f"; the {' and the '.join(hidden)} they do not give away" if 0 < len(hidden) <= 2 else ""
     return f"Weights alone tell {told}{rest}."
 
 

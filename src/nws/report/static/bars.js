@@ -2,7 +2,7 @@
 
 import { metaColour } from "./colour.js";
 import { choice, el, place, svg } from "./element.js";
-import { percent } from "./nets.js";
+import { percent, worded } from "./nets.js";
 
 const [ROW, GAP] = [17, 20];
 
@@ -55,7 +55,7 @@ function chart(rows, metas, width) {
   for (const name of properties) {
     const from = y;
     const mine = rows.filter((row) => row.property === name);
-    image.append(svg("text", { class: "label", x: left - 10, y: from + (mine.length * ROW) / 2 + 4, "text-anchor": "end" }, name.replaceAll("_", " ")));
+    image.append(svg("text", { class: "label", x: left - 10, y: from + (mine.length * ROW) / 2 + 4, "text-anchor": "end" }, worded(name)));
     for (const row of mine) {
       later.push(bar(row, metas, x, y, right));
       y += ROW;
@@ -88,5 +88,5 @@ function errors(rows) {
   return el("div", { class: "scroll" }, el("table", {},
     el("caption", {}, "Properties that are numbers: mean absolute error"),
     el("thead", {}, el("tr", {}, ["property", "meta-classifier", "error", "95% interval", "always the median"].map((text) => el("th", { scope: "col" }, text)))),
-    el("tbody", {}, rows.map((r) => el("tr", {}, el("th", { scope: "row" }, r.property.replaceAll("_", " ")), el("td", {}, r.meta), [short(r.error), `${short(r.low)} to ${short(r.high)}`, short(r.chance)].map((text) => el("td", { class: "number" }, text)))))));
+    el("tbody", {}, rows.map((r) => el("tr", {}, el("th", { scope: "row" }, worded(r.property)), el("td", {}, r.meta), [short(r.error), `${short(r.low)} to ${short(r.high)}`, short(r.chance)].map((text) => el("td", { class: "number" }, text)))))));
 }

@@ -12,7 +12,7 @@ export function curve(nets, net, progress, width = 232, height = 92) {
   const { snapshots, epoch } = nets.curves;
   const from = net * snapshots;
   const last = Math.max(1, ...epoch.subarray(from, from + snapshots));
-  const [left, right, top, bottom] = [26, width - 4, 6, height - 16];
+  const [left, right, top, bottom] = [34, width - 4, 6, height - 16];
   const x = (e) => left + ((right - left) * e) / last;
   const y = (a) => bottom - (bottom - top) * a;
   const image = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": "accuracy during training" });

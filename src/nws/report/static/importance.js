@@ -2,6 +2,7 @@
 
 import { choice, el, place, svg } from "./element.js";
 import { showHeatmap } from "./heatmap.js";
+import { worded } from "./nets.js";
 
 const TOP = 12;
 
@@ -14,7 +15,7 @@ export function showImportance(root, rows, state) {
   place(root, controls, view, best);
   let map;
   const show = () => {
-    place(controls, choice("property", properties.map((p) => [p, p.replaceAll("_", " ")]), chosen, (value) => { chosen = value; show(); }));
+    place(controls, choice("property", properties.map((p) => [p, worded(p)]), chosen, (value) => { chosen = value; show(); }));
     const mine = rows.filter((row) => row.property === chosen && row.mean !== null);
     map = showHeatmap(view, layers(mine));
     place(best, el("h3", {}, `The ${Math.min(TOP, mine.length)} statistics that count most`), top(mine));

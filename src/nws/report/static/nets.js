@@ -27,6 +27,11 @@ export function percent(value, digits = 0) {
   return value === null || value === undefined || Number.isNaN(value) ? "–" : `${(100 * value).toFixed(digits)}%`;
 }
 
+// A property in prose.
+export function worded(name) {
+  return name === "dataset" ? "image set" : String(name).replaceAll("_", " ");
+}
+
 export function write(style, value) {
   return WRITE[style](value);
 }

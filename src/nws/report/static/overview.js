@@ -16,7 +16,7 @@ export function showFacts(root, data, nets) {
   const seconds = column("seconds").values.reduce((a, b) => a + (b || 0), 0);
   const facts = [
     ["nets", nets.count.toLocaleString("en")],
-    ["snapshots of their weights", (data.plane?.count ?? nets.count * nets.curves.snapshots).toLocaleString("en")],
+    ["snapshots", (data.plane?.count ?? nets.count * nets.curves.snapshots).toLocaleString("en")],
     ["weights each", range("weights")],
     ["test accuracy", range("test_accuracy")],
     ["epochs", range("epochs")],

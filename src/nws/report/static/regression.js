@@ -1,6 +1,7 @@
 // Linear regression of test accuracy on the options: a column per image set, p above 5% starred.
 
 import { el, place } from "./element.js";
+import { worded } from "./nets.js";
 
 export function showRegression(root, rows) {
   const [sets, terms] = ["dataset", "term"].map((key) => [...new Set(rows.map((row) => String(row[key])))]);
@@ -19,7 +20,7 @@ export function showRegression(root, rows) {
     root,
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "regression coefficients" }, el("table", { class: "regression" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "option"), sets.map((name) => el("th", { scope: "col", class: "number" }, name)))),
-      el("tbody", {}, terms.map((term) => el("tr", {}, el("th", { scope: "row" }, term.replace("=", " = ").replaceAll("_", " ")), sets.map((name) => cell(found.get(`${name}\n${term}`)))))))),
+      el("tbody", {}, terms.map((term) => el("tr", {}, el("th", { scope: "row" }, worded(term.replace(/^dataset=/, "image set=").replace("=", " = "))), sets.map((name) => cell(found.get(`${name}\n${term}`)))))))),
     el("p", { class: "quiet" }, "Coefficients of a linear model of test accuracy per image set. * p > 5%: not told apart from zero."),
   );
 }
