@@ -32,7 +32,9 @@ def report(
     if as_json:
         print_json(asdict(written))
         return
-    terminal.out.print(f"{written.path}: {written.nets:,} nets, {written.points:,} points, {written.bytes / 1e6:.1f} MB", markup=False)
+    terminal.out.print(
+        f"{written.path}: {written.nets:,} nets, {written.points:,} points, {written.bytes / 1e6:.1f} MB", markup=False
+    )
     if written.absent:
         made_by = "nws figures ZOO --out DIR, then nws report ZOO --tables DIR"
         terminal.console.print(f"not shown, no table: {', '.join(written.absent)} ({made_by})", markup=False)

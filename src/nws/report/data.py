@@ -11,7 +11,7 @@ import numpy as np
 from nws import results
 from nws.errors import NwsError
 from nws.report import findings, glance
-from nws.report.packing import packed, quantised, rows
+from nws.report.packing import packed, plain, quantised, rows
 from nws.report.tables import Tables
 from nws.space import ARCHITECTURE, PROPERTIES
 from nws.zoo import Zoo
@@ -37,7 +37,10 @@ _SECTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("property", "meta", "accuracy", "low", "high", "chance"),
         ("part", "slice_length", "vote", "error", "n_train", "n_test", "n_tested", "rounds"),
     ),
-    "local": (("property", "meta", "accuracy", "low", "high", "chance"), ("part", "slice_length", "vote", "error", "n_tested", "rounds")),
+    "local": (
+        ("property", "meta", "accuracy", "low", "high", "chance"),
+        ("part", "slice_length", "vote", "error", "n_tested", "rounds"),
+    ),
     "importance": (("property", "layer", "type", "statistic", "mean"), ("spread",)),
     "regression": (("dataset", "term", "coefficient"), ("p", "p_value", "low", "high")),
 }
@@ -93,7 +96,7 @@ def _section(source: Tables, name: str) -> list[dict[str, Any]] | None:
 
 
 def _maps(table: pd.DataFrame | None) -> list[dict[str, Any]] | None:
-    """One grid of accuracies (snapshots x positions) per property, meta-classifier and part: rows of JSON took ten times the space."""
+    """A grid of accuracies (snapshots x positions) per property, meta-classifier and part; rows of JSON took ten times the space."""
     if table is None:
         return None
     table = table.assign(**{name: other for name, other in (("meta", ""), ("part", "all"), ("n", 0)) if name not in table})
@@ -126,7 +129,13 @@ def _category(name: str, values: list[Any], label: Callable[[Any], str], ordered
     planned = {option: i for i, option in enumerate(PROPERTIES[name].options)} if name in PROPERTIES and not ordered else {}
     options = sorted(set(values), key=lambda v: (planned.get(v, len(planned)), v))
     codes = {option: i for i, option in enumerate(options)}
-    column = {"name": name, "label": findings.word(name), "kind": "category", "ordered": ordered, "options": list(map(label, options))}
+    column = {
+        "name": name,
+        "label": findings.word(name),
+        "kind": "category",
+        "ordered": ordered,
+        "options": list(map(label, options)),
+    }
     return {**column, **packed(np.array([codes[v] for v in values]))}
 
 
@@ -140,7 +149,7 @@ def _curves(frame: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
         values[row, column] = table[name].to_numpy(float)
         out[name] = quantised(values, 0.0, 1.0)
     epoch = np.zeros(shape, np.int64)
-    epoch[row, column] = table["epoch"] if "epoch" in table else column
+    epoch[row, column] = table.get("epoch", column)
     return {**out, "epoch": packed(epoch)}
 
 
@@ -156,7 +165,9 @@ def _points(frame: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:
 
 def _places(frame: pd.DataFrame, table: pd.DataFrame, snapshots: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     """(row of the net, snapshot from 0, the table's rows that belong to nets of this zoo)."""
-    row = frame.index.get_indexer(table["net"])
+    import pandas as pd
+
+    row = frame.index.get_indexer(pd.Index(table["net"]))
     column = table["snapshot"].to_numpy(np.int64) - 1
     keep = (row >= 0) & (column >= 0) & (column < snapshots)
     return row[keep], column[keep], table[keep]

@@ -50,7 +50,7 @@ def sentence(nets: pd.DataFrame, reading: list[dict[str, Any]], shared: dict[str
     name = clearest(shared)
     if name:
         share, chance = shared[name]
-        say = f"In the picture below, {share:.0%} of a net's {NEIGHBOURS} nearest nets share its {word(name)} ({chance:.0%} would by chance)"
+        say = f"In the picture below, {share:.0%} of a net's nearest nets share its {word(name)} ({chance:.0%} would by chance)"
         return f"{say}: the weights show how they were trained." if share > 1.5 * chance else f"{say}."
     accuracy = nets["test_accuracy"].dropna()
     if accuracy.empty:
@@ -63,10 +63,10 @@ def _of_reading(best: list[dict[str, Any]]) -> str:
     if not clear:
         return "No property is read from the weights better than by chance."
     top = clear[:2]
-    told = " and ".join(f"the {word(r['property'])} of a net in {r['accuracy']:.0%} of cases (chance {r['chance']:.0%})" for r in top)
+    told = " and ".join(f"the {word(r['property'])} in {r['accuracy']:.0%} of cases (chance {r['chance']:.0%})" for r in top)
     hidden = [word(r["property"]) for r in best if r not in clear]
     rest = f"; the {' and the '.join(hidden)} they do not give away" if 0 < len(hidden) <= 2 else ""
-    return f"Weights alone tell {told}{rest}."
+    return f"The weights of a net alone tell {told}{rest}."
 
 
 def best_readings(reading: list[dict[str, Any]]) -> list[dict[str, Any]]:

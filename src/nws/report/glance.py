@@ -48,12 +48,18 @@ def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
     if len(usable) < 3:
         raise NwsError(f"{zoo.path}: a picture needs at least 3 nets that trained, there are {len(usable)}")
     one = usable["weights"].nunique() == 1 and usable["weights_conv"].nunique() == 1
-    where = [(int(n), s) for n, count in usable["snapshots"].items() for s in range(1, int(count) + 1)]
+    counts = zip(usable.index.tolist(), usable["snapshots"].tolist(), strict=True)
+    where = [(n, s) for n, count in counts for s in range(1, count + 1)]
     tell("computing a picture of all snapshots")
     xy = _conv_plane(zoo, where, tell) if one else _statistics_plane(zoo, where, tell)
     table = pd.DataFrame(where, columns=["net", "snapshot"]).assign(x=xy[:, 0], y=xy[:, 1])
     size = int(usable["weights_conv"].iloc[0])
-    return table, f"PCA of the {size:,} convolutional weights, scaled to length 1" if one else "PCA of 16 statistics of the weights (as ranks)"
+    return (
+        table,
+        f"PCA of the {size:,} convolutional weights, scaled to length 1"
+        if one
+        else "PCA of 16 statistics of the weights (as ranks)",
+    )
 
 
 def _conv_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[str], None]) -> np.ndarray:

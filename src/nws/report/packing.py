@@ -34,9 +34,9 @@ def quantised(values: np.ndarray, low: float | None = None, high: float | None =
     low = float(finite.min(initial=math.inf)) if low is None else low
     high = float(finite.max(initial=-math.inf)) if high is None else high
     if not low < high:  # nothing, or one value again and again
-        low, high = (low, low + 1.0) if math.isfinite(low) else (0.0, 1.0)
+        low, high = (low, low + max(1.0, abs(low))) if math.isfinite(low) else (0.0, 1.0)
     with np.errstate(invalid="ignore", over="ignore"):
-        levels = np.clip((values / 2 - low / 2) / (high / 2 - low / 2), 0, 1) * _LEVELS  # halves: high - low may be infinite
+        levels = np.clip((values - low) / (high - low), 0, 1) * _LEVELS
     codes = np.where(np.isfinite(values), np.round(levels), MISSING).astype(np.uint16)
     return {"low": low, "high": high, **packed(codes)}
 

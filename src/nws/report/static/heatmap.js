@@ -22,7 +22,7 @@ export function showHeatmap(root, grid) {
   };
   canvas.addEventListener("pointermove", (event) => tell(cellAt(map, event)));
   canvas.addEventListener("pointerdown", (event) => tell(cellAt(map, event)));
-  canvas.addEventListener("pointerleave", () => tell(null));
+  canvas.addEventListener("pointerleave", () => document.activeElement !== canvas && tell(null));
   canvas.addEventListener("keydown", (event) => {
     const [row, column] = map.at ?? [0, -1];
     const by = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
