@@ -96,7 +96,7 @@ def _section(source: Tables, name: str) -> list[dict[str, Any]] | None:
 
 
 def _maps(table: pd.DataFrame | None) -> list[dict[str, Any]] | None:
-    """A grid of accuracies (snapshots x positions) per property, meta-classifier and part; rows of JSON took ten times the space."""
+    """Accuracies (snapshots x positions) per property, meta-classifier and part: rows of JSON take ten times the space."""
     if table is None:
         return None
     table = table.assign(**{name: other for name, other in (("meta", ""), ("part", "all"), ("n", 0)) if name not in table})

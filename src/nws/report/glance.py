@@ -70,6 +70,7 @@ def _conv_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[str], No
     sample -= centre
     values, vectors = np.linalg.eigh((sample @ sample.T).astype(np.float64))  # of (n, n): n is below P_conv
     axes = sample.T @ (vectors[:, -2:][:, ::-1] / np.sqrt(np.maximum(values[-2:][::-1], 1e-12))).astype(np.float32)
+    axes *= np.where(axes.sum(0) < 0, -1, 1)  # else a picture of one net more may be turned upside down
     out = np.empty((len(where), 2))
     for i, vector in enumerate(_conv(zoo, where)):
         if i % 1000 == 0:
