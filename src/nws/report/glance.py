@@ -1,0 +1,100 @@
+"""What a page can show of a zoo without any table: curves and a plane, from one pass over its nets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nws import features
+from nws.errors import NwsError
+from nws.net import HISTORY
+from nws.zoo import Zoo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SAMPLE = 1500  # snapshots from which the plane is computed: 100 MB of the fixed architecture, whatever the zoo's size
+_LINES = ("train", "validation", "test")
+
+
+def curves(zoo: Zoo, tell: Callable[[str], None]) -> pd.DataFrame:
+    """Accuracies of each net at its snapshots: net, snapshot, epoch, train, validation, test (fractions)."""
+    import pandas as pd
+
+    columns = [HISTORY.index(f"{name}_accuracy") for name in _LINES]
+    rows: list[tuple[object, ...]] = []
+    numbers = zoo.numbers()
+    for done, number in enumerate(numbers):
+        tell(f"reading accuracies, {done} of {len(numbers)} nets")
+        net = zoo.net(number)
+        for snapshot, epoch in enumerate(net.epoch.tolist(), 1):
+            found = net.history[epoch, columns].tolist() if epoch < len(net.history) else [np.nan] * 3
+            rows.append((number, snapshot, epoch, *found))
+    return pd.DataFrame(rows, columns=["net", "snapshot", "epoch", *_LINES])
+
+
+def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
+    """(table, method): net, snapshot, x, y of every snapshot, and in words how they were computed.
+
+    Principal components of the conv part, each vector scaled to length 1, where all nets have one architecture; else of 16
+    statistics of theta as ranks. Both because a few moving variances in the thousands would otherwise be all one sees.
+    """
+    import pandas as pd
+
+    frame = zoo.index
+    usable = frame[frame["status"] == "ok"]
+    if len(usable) < 3:
+        raise NwsError(f"{zoo.path}: a picture needs at least 3 nets that trained, there are {len(usable)}")
+    one = usable["weights"].nunique() == 1 and usable["weights_conv"].nunique() == 1
+    counts = zip(usable.index.tolist(), usable["snapshots"].tolist(), strict=True)
+    where = [(n, s) for n, count in counts for s in range(1, count + 1)]
+    tell("computing a picture of all snapshots")
+    xy = _conv_plane(zoo, where, tell) if one else _statistics_plane(zoo, where, tell)
+    table = pd.DataFrame(where, columns=["net", "snapshot"]).assign(x=xy[:, 0], y=xy[:, 1])
+    size = int(usable["weights_conv"].iloc[0])
+    return (
+        table,
+        f"PCA of the {size:,} convolutional weights, scaled to length 1"
+        if one
+        else "PCA of 16 statistics of the weights (as ranks)",
+    )
+
+
+def _conv_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[str], None]) -> np.ndarray:
+    """(n, 2): all snapshots on the first two principal components of a sample of them."""
+    chosen = np.unique(np.linspace(0, len(where) - 1, min(_SAMPLE, len(where))).astype(int))
+    sample = np.stack([_direction(v) for v in _conv(zoo, [where[i] for i in chosen])])  # (n, P_conv)
+    centre = sample.mean(0)
+    sample -= centre
+    values, vectors = np.linalg.eigh((sample @ sample.T).astype(np.float64))  # of (n, n): n is below P_conv
+    axes = sample.T @ (vectors[:, -2:][:, ::-1] / np.sqrt(np.maximum(values[-2:][::-1], 1e-12))).astype(np.float32)
+    axes *= np.where(axes.sum(0) < 0, -1, 1)  # else a picture of one net more may be turned upside down
+    out = np.empty((len(where), 2))
+    for i, vector in enumerate(_conv(zoo, where)):
+        if i % 1000 == 0:
+            tell(f"placing snapshots, {i:,} of {len(where):,}")
+        out[i] = (_direction(vector) - centre) @ axes
+    return out
+
+
+def _direction(vector: np.ndarray) -> np.ndarray:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
+
+
+def _conv(zoo: Zoo, where: list[tuple[int, int]]) -> list[np.ndarray]:
+    nets, snapshots = zip(*where)
+    return zoo.vectors(nets, snapshots, "conv")
+
+
+def _statistics_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[str], None]) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    found = []
+    for number in dict.fromkeys(net for net, _ in where):
+        tell(f"statistics of net {number}")
+        found.append(features.statistics(zoo.theta(number)))
+    ranks = rankdata(np.concatenate(found), axis=0) / len(where) - 0.5  # (n, 16)
+    _, axes = np.linalg.eigh(np.cov(ranks.T))
+    return np.asarray(ranks @ axes[:, -2:][:, ::-1])
