@@ -50,7 +50,7 @@ def meta_classification(rows: Sequence[Result]) -> Figure:
         axes.hlines(
             chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label="" if x else "chance", zorder=5
         )
-    axes.set_xticks(range(len(properties)), [name.replace("_", "\n") for name in properties])
+    axes.set_xticks(range(len(properties)), [name.replace("_", "\n").replace("$", r"\$") for name in properties])
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(lambda v, _: f"{v:.0%}")
     axes.set_ylabel("accuracy on nets never seen")

@@ -6,7 +6,6 @@ counted as independent they would make intervals too narrow. So nets are split, 
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,7 +15,6 @@ import numpy as np
 from nws import __version__
 from nws.errors import NwsError, unknown
 from nws.layout import PARTS
-from nws.space import PROPERTIES
 
 SPLITS = ("rounds", "stored")
 TEST_SHARE = 0.25
@@ -26,7 +24,7 @@ TEST_SHARE = 0.25
 class Task:
     """What is to be read from what. Refuses nonsense when built.
 
-    property      a name of `nws.space.PROPERTIES`; learning_rate is a regression, all others are classifications
+    property      a name of `Zoo.properties`: one of `nws.space.PROPERTIES`, or what the source of a foreign zoo recorded
     snapshots     numbers from 1; empty is the last four of the zoo, the paper's choice for whole nets
     slice_length  consecutive weights the meta-classifier sees, or "whole"; None is its own choice: the SVMs read whole
                   parts, the DMC 5,000 weights. Layer-wise statistics always need whole nets.
@@ -44,8 +42,6 @@ class Task:
     split: str = "rounds"
 
     def __post_init__(self) -> None:
-        if self.property not in PROPERTIES:
-            raise unknown("property", self.property, PROPERTIES)
         if self.part not in PARTS:
             raise unknown("part", self.part, PARTS)
         if self.split not in SPLITS:
@@ -57,10 +53,6 @@ class Task:
             raise NwsError(f"slice {self.slice_length}: a slice needs at least 2 weights")
         if isinstance(self.slice_length, str) and self.slice_length != "whole":
             raise NwsError(f"slice {self.slice_length!r}: give a number of weights, or 'whole'")
-
-    @builtins.property
-    def regression(self) -> bool:
-        return PROPERTIES[self.property].continuous
 
 
 @dataclass(frozen=True)

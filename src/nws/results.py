@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from nws import __version__
 from nws import meta as meta_classifiers
@@ -92,7 +93,7 @@ class Store:
         }
         told = {task.part: task.part != "all", str(task.slice_length): task.slice_length, "converged": task.converged}
         seen = [word for word, said in told.items() if said]
-        meta_classifiers.save(meta, self.folder / "models" / "-".join([task.property, name, *seen]), about)
+        meta_classifiers.save(meta, self.folder / "models" / "-".join([quote(task.property, ""), name, *seen]), about)
 
 
 def _question(r: Result) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
@@ -57,7 +58,7 @@ class SamplingBar:
         self.bar.update(self.whole, completed=self.done, said=self._rate())
         if not console.is_terminal:
             ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
-            said = f"net {net.number}: {net.hp.dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
+            said = f"net {net.number}: {net.hp.to_dict().get('dataset', 'image set not recorded')}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
             console.print(f"{said} [{self._rate()}]", markup=False)
 
     def _rate(self) -> str:
@@ -121,12 +122,12 @@ def results(rows: Sequence[Result]) -> Table:
         reads = f"whole {r.part}" if r.slice_length is None else f"{r.slice_length:,} {r.part}"
         cells = [f"[bold]{say(value)}[/]" if clear else say(value), f"{say(r.low)}-{say(r.high)}"]
         cells += ([say(r.vote)] if votes else []) + [say(r.chance)]
-        shown.add_row(r.property if first else "", r.meta, reads, *cells)
+        shown.add_row(escape(r.property) if first else "", r.meta, reads, *cells)
     notes = list(dict.fromkeys(note for r in rows for note in r.notes))
     trained, tested = (sorted({getattr(r, name) for r in rows}) for name in ("n_train", "n_test"))
     explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
     nets = f"nets per round: {_range(trained)} to learn from, {_range(tested)} others to be tested on"
-    shown.caption = "\n".join([explained, nets, *notes])
+    shown.caption = escape("\n".join([explained, nets, *notes]))
     return shown
 
 
@@ -183,5 +184,5 @@ def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
     shown = _table(title)
     shown.show_header = False
     for name, value in rows:
-        shown.add_row(name, value)
+        shown.add_row(escape(name), escape(value))
     return shown

@@ -73,7 +73,7 @@ def classify(
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
     from nws.protocol import Task
 
-    names = named(properties, "property", PROPERTIES) if properties != "all" else zoo.varying()
+    names = named(properties, "property", zoo.properties) if properties != "all" else zoo.varying()
     return [Task(name, **options) for name in names]
 
 

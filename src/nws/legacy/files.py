@@ -23,6 +23,7 @@ import numpy as np
 from nws.atomic import flush_folder, write_whole
 from nws.errors import NwsError
 from nws.net import Net
+from nws.space import HyperParameters
 
 _RECORD = 5  # values in a row of error.bin
 _TRAIN, _TEST = 1, 3  # its columns that import_weights returns
@@ -36,6 +37,9 @@ def write_run(net: Net, folder: str | Path) -> None:
     NwsError when `folder` is there already and not empty, or cannot be written.
     """
     folder = Path(folder)
+    hp = net.hp
+    if not isinstance(hp, HyperParameters):
+        raise NwsError(f"net {net.number} is not of the paper's space: the 2020 format has no place for its properties")
     refuse_existing(folder)
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -46,7 +50,7 @@ def write_run(net: Net, folder: str | Path) -> None:
         write_whole(part / "error.bin", error.astype("<f8").tobytes())
         stat = [len(net.history), net.history[-1, 0], len(net.history) - 1, net.seconds]
         write_whole(part / "stat.bin", np.array(stat, "<f8").tobytes())
-        write_whole(part / "meta.csv", csv_text([list(net.hp.to_2020()), list(net.hp.to_2020().values())]).encode())
+        write_whole(part / "meta.csv", csv_text([list(hp.to_2020()), list(hp.to_2020().values())]).encode())
         os.replace(part, folder)  # takes the place of an empty folder too
         flush_folder(folder.parent)
     except OSError as error:

@@ -25,7 +25,6 @@ SIZES, PATH = ("weightn_conv", "weightn_fc"), "path"
 _TEXT = ("dataset", PATH)  # a folder "0001" is not the number 1
 _LARGEST_TABLE = 256 << 20  # bytes; 16,000 runs take 2 MB
 _MOST_WEIGHTS = 10**8  # of one net; the 2020 program's largest has 388,172
-_MOST_LAYERS = 1000
 
 Tell = Callable[[str], None]
 
@@ -215,8 +214,6 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 def _row(cells: dict[str, str], bases: list[Path]) -> Row:
     hp = HyperParameters.from_2020(cells)
     conv, fc = (_size(name, cells[name]) for name in SIZES)
-    if hp.depth_conv > _MOST_LAYERS or hp.depth_fc > _MOST_LAYERS:
-        raise NwsError(f"more than {_MOST_LAYERS} layers: no such net was trained")
     layout = cnn.layout(hp)
     if (conv, fc) != (layout.size_of("conv"), layout.size_of("fc")):
         raise NwsError(
