@@ -58,7 +58,8 @@ class SamplingBar:
         self.bar.update(self.whole, completed=self.done, said=self._rate())
         if not console.is_terminal:
             ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
-            said = f"net {net.number}: {net.hp.to_dict().get('dataset', 'image set not recorded')}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
+            dataset = net.hp.to_dict().get("dataset", "image set not recorded")
+            said = f"net {net.number}: {dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
             console.print(f"{said} [{self._rate()}]", markup=False)
 
     def _rate(self) -> str:

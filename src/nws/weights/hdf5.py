@@ -126,7 +126,7 @@ def _named(found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name in found:
         if match := re.fullmatch(r"(.+)/vars/\d+", name):
             groups.setdefault(match[1], []).append(name)
-    renamed = {}
+    renamed: dict[str, str] = {}
     for prefix, names in groups.items():
         roles = _NORM if len(names) == 4 and all(found[name].ndim == 1 for name in names) else _KERNEL
         if len(names) <= len(roles):

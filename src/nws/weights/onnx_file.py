@@ -64,9 +64,8 @@ def _side_file(tensor: Any, path: Path) -> bytes:
     try:
         side = (folder / said["location"]).resolve()
         if not side.is_relative_to(folder) or (folder / said["location"]).is_symlink() or not side.is_file():
-            raise NwsError(
-                f"{shown(path)}: {printable(tensor.name)[:60]} lies in {printable(said['location'])[:80]!r}, which is no file in its folder: refused"
-            )
+            place = printable(said["location"])[:80]
+            raise NwsError(f"{shown(path)}: {printable(tensor.name)[:60]} lies in {place!r}, no file in its folder: refused")
         needed = int(np.prod([int(n) for n in tensor.dims], dtype=object)) * _width(tensor)
         offset, length = int(said.get("offset", 0)), int(said.get("length", needed))
         if length != needed or not 0 <= offset <= side.stat().st_size - length:

@@ -94,6 +94,9 @@ def _layers(checkpoint: Checkpoint) -> list[_Layer]:
             if layers and _joins(layers[-1], tensors):
                 layers[-1].tensors |= tensors
                 continue
+        elif set(tensors) == {"bias"} and layers and _joins(layers[-1], tensors):  # where names tell nothing, as in ONNX
+            layers[-1].tensors |= tensors
+            continue
         layer = _Layer(prefix, tensors)
         if layer.weight is not None and layer.weight.ndim > 1 and checkpoint.kernels == "keras":
             name, array = tensors["weight"]
