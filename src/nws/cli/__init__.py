@@ -6,7 +6,7 @@ import sys
 
 from cyclopts import CycloptsError
 
-from nws.cli import reading, zoos  # noqa: F401 (their commands join the application)
+from nws.cli import importing, reading, zoos  # noqa: F401 (their commands join the application)
 from nws.cli.app import app
 from nws.errors import NwsError
 

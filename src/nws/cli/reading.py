@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json
+from nws.cli.app import Json, ZooPath, app, named, positive, print_json, snapshot_numbers
 from nws.errors import NwsError
 from nws.space import PROPERTIES
 
@@ -52,7 +52,7 @@ def classify(
 
     positive(rounds=rounds, steps=steps)
     names = named(meta, "meta-classifier", meta_classifiers.METAS)
-    options = {"snapshots": _numbers(snapshots), "slice_length": _slice(slice_length), "part": part, "converged": converged}
+    options = {"snapshots": snapshot_numbers(snapshots), "slice_length": _slice(slice_length), "part": part, "converged": converged}
     opened = Zoo(zoo)
     tasks = _tasks(opened, properties, options | {"split": split})
     settings = {"dmc": {"max_steps": steps}}
@@ -75,20 +75,6 @@ def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
 
     names = named(properties, "property", zoo.properties) if properties != "all" else zoo.varying()
     return [Task(name, **options) for name in names]
-
-
-def _numbers(text: str | None) -> tuple[int, ...]:
-    """ "11:20" -> 11 to 20; "1,5,20" -> those; None -> ()"""
-    if text is None:
-        return ()
-    try:
-        first, colon, last = text.partition(":")
-        numbers = tuple(range(int(first), int(last) + 1)) if colon else tuple(int(n) for n in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers:
-        raise NwsError(f"--snapshots {text}: write 11:20, 20 or 1,5,20")
-    return numbers
 
 
 def _slice(text: str | None) -> int | str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,11 @@ def open_source(path: Path, table: Path | None = None) -> Source:
         raise NwsError(f"{shown(path)} holds no checkpoints: their names must end in {', '.join(SUFFIXES)}")
     said = [key[1] if isinstance(key, tuple) else None for key in nets]
     numbered = all(type(n) is int and 0 <= n < 10**9 for n in said)
+    numbers: list[Any] = said if numbered else list(range(len(said)))
     listed = fingerprint(shown(file.relative_to(folder)) for file, _ in rows)
 
     def items() -> Iterator[Item]:
-        for position, (name, group) in enumerate(zip(said, nets.values())):
-            number = name if numbered else position
+        for number, name, group in zip(numbers, said, nets.values()):
             yield Item(number, shown(group[0][0]), partial(_load, number, name, group, folder))
 
     return Source(KIND, fingerprint([listed, file_fingerprint(table) if table else ""]), len(nets), items)
@@ -69,7 +70,7 @@ def _from_table(table: Path, folder: Path) -> list[Row]:
 def _files(path: Path, folder: Path) -> list[Path]:
     """Below the folder, or those a glob names, in the order of their names; links are not followed."""
     if path == folder:
-        found = (root / name for root, folders, names in folder.walk() for name in names)
+        found: Iterable[Path] = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
     else:
         found = folder.glob(path.name)
     kept = []
@@ -94,15 +95,16 @@ def _inside(file: Path, folder: Path) -> Path:
 
 
 def _load(number: int, name: Any, rows: Sequence[Row], folder: Path) -> Imported:
-    moments, notes, metadata = [], [], {}
+    moments: list[Moment] = []
+    notes: list[str] = []
+    metadata: dict[str, Any] = {}
     for file, values in rows:
         checkpoint = read_checkpoint(_inside(file, folder))
         weights = ordered(checkpoint)
         metadata = {key: parsed(v) if isinstance(v, str) else v for key, v in checkpoint.metadata.items()}
         epoch = values.get("epoch", metadata.get("epoch"))
-        known = type(epoch) is int and 0 <= epoch < 1 << 31
         measured = {key: fraction(values.get(key, metadata.get(key))) for key in ACCURACIES}
-        moments.append(Moment(weights, epoch if known else None, **measured))
+        moments.append(Moment(weights, epoch if type(epoch) is int and 0 <= epoch < 1 << 31 else None, **measured))
         notes += weights.notes
     last = rows[-1][1]
     # What the file itself says counts where there is no table.

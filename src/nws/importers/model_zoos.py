@@ -59,7 +59,8 @@ def open_source(path: Path, table: Path | None = None) -> Source:
 
 def _load_run(number: int, run: Path) -> Imported:
     results = _results(run / "result.json")
-    moments, notes = [], []
+    moments: list[Moment] = []
+    notes: list[str] = []
     for epoch, file in _checkpoints(run):
         weights = ordered(read_checkpoint(file, kind=".pt"))
         moments.append(Moment(weights, epoch, **_measured(results.get(epoch, {}))))
@@ -163,8 +164,9 @@ def _grouped(state: Mapping[str, Any], samples: int) -> list[list[int]]:
 
 def _load_sample(number: int, name: str, state: Mapping[str, Any], rows: list[int], samples: list[Any], opened: Any) -> Imported:
     moments = []
-    properties = state.get("properties") if isinstance(state.get("properties"), dict) else {}
-    epochs = state.get("epochs") if isinstance(state.get("epochs"), list) else []
+    properties, epochs = state.get("properties"), state.get("epochs")
+    properties = properties if isinstance(properties, dict) else {}
+    epochs = epochs if isinstance(epochs, list) else []
     for k in rows:
         said = {key: column[k] for key, column in properties.items() if isinstance(column, list) and k < len(column)}
         epoch = epochs[k] if k < len(epochs) and type(epochs[k]) is int and epochs[k] >= 0 else None

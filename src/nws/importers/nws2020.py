@@ -12,7 +12,7 @@ from nws import cnn
 from nws.errors import NwsError
 from nws.importers.source import Imported, Item, Source, file_fingerprint, fingerprint
 from nws.legacy.files import Run
-from nws.legacy.tables import read_meta, scan_table
+from nws.legacy.tables import Row, read_meta, scan_table
 from nws.net import Net
 from nws.recorded import printable
 from nws.space import HyperParameters
@@ -22,6 +22,8 @@ from nws.zoo.splits import SPLITS
 KIND = "nws2020"
 NUMBER = "net"  # a column that our own export adds: the net's number in the zoo it came from
 _DEEPEST = 3  # folders below the one named
+
+Line = tuple[Path, tuple[str, ...], int, Row | NwsError]  # table, its columns, line number, what stands there
 
 
 def open_source(path: Path, root: Path | None = None) -> Source:
@@ -40,7 +42,7 @@ def open_source(path: Path, root: Path | None = None) -> Source:
 
 
 def _tables(tables: list[Path], root: Path | None) -> Source:
-    lines = []
+    lines: list[Line] = []
     for table in tables:
         places = [table.absolute().parent, *([root.absolute()] if root else [])]
         columns, rows = scan_table(table, places)
@@ -59,13 +61,9 @@ def _tables(tables: list[Path], root: Path | None) -> Source:
     return Source(KIND, file_fingerprint(*tables), len(lines), items)
 
 
-def _numbers(lines: list[tuple[Path, tuple[str, ...], int, object]]) -> list[int]:
+def _numbers(lines: list[Line]) -> list[int]:
     """Of each line: what the column `net` says where all lines say something else there; else its position."""
-    said = [
-        getattr(row, "cells", ())[columns.index(NUMBER)]
-        for _, columns, _, row in lines
-        if NUMBER in columns and hasattr(row, "cells")
-    ]
+    said = [row.cells[columns.index(NUMBER)] for _, columns, _, row in lines if NUMBER in columns and isinstance(row, Row)]
     usable = len(said) == len(lines) and all(type(n) is int and 0 <= n < 10**9 for n in said) and len(set(said)) == len(said)
     return said if usable else list(range(len(lines)))
 

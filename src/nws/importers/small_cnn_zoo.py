@@ -139,7 +139,8 @@ def _lines(stream: Any, most: int) -> Iterator[str]:
 
 
 def _load(number: int, rows: list[tuple[int, dict[str, str]]], matrix: np.ndarray, tensors: Tensors) -> Imported:
-    moments, notes = [], []
+    moments: list[Moment] = []
+    notes: list[str] = []
     for k, row in rows:
         arrays = {name: np.array(matrix[k, start : start + prod(shape)]).reshape(shape) for name, (start, shape) in tensors.items()}
         weights = ordered(Checkpoint(Path("weights.npy"), "npy", tuple(arrays), arrays, kernels="keras"))

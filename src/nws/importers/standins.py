@@ -7,11 +7,11 @@ the few that rebuild tensors, which are ours. `torch.load(weights_only=True)` is
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -66,9 +66,13 @@ class Stored:
 
     def read(self, opened: zipfile.ZipFile) -> np.ndarray:
         """NwsError when its storage is too short for its shape."""
-        values = np.frombuffer(archive.entry(opened, self.entry, opened.getinfo(self.entry).file_size), self.dtype)
+        try:
+            values = np.frombuffer(archive.entry(opened, self.entry, opened.getinfo(self.entry).file_size), self.dtype)
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise NwsError(f"{printable(self.entry)}: {printable(error)}: copy the file anew") from None
+        size = math.prod(self.shape)
         reach = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides)) + 1
-        if prod(self.shape) > len(values) or (prod(self.shape) and not 0 < reach <= len(values)):
+        if size > len(values) or (size and reach > len(values)):
             raise NwsError(f"{self.entry} is shorter than its tensor of shape {self.shape}: copy the file anew")
         if self.dtype == "<u2":
             values = (values.astype(np.uint32) << 16).view(np.float32)
@@ -80,6 +84,7 @@ class _Call:
     """One of our functions under a name of the file's. It has no attributes that a pickle could change."""
 
     __slots__ = ("_run",)
+    _run: Any
 
     def __init__(self, run: Any):
         object.__setattr__(self, "_run", run)
@@ -91,7 +96,7 @@ class _Call:
         return self._run(*args)
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined, misc]
+class _Unpickler(pickle._Unpickler):
     """Python's own, not the one in C: that one can be made to take memory without end by a single instruction."""
 
     def __init__(self, text: bytes, folder: str):
