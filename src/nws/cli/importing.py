@@ -21,12 +21,8 @@ def import_(
     zoo: ZooPath,
     /,
     *,
-    table: Annotated[
-        Path | None,
-        Parameter(
-            help="checkpoints: a CSV with a column path and one per property. nws2020: a further folder that paths may lie in."
-        ),
-    ] = None,
+    table: Annotated[Path | None, Parameter(help="Of checkpoints: a CSV with a column path, and one per property.")] = None,
+    root: Annotated[Path | None, Parameter(help="Of nws2020: a further folder that the table's paths may lie in.")] = None,
     strict: Annotated[
         bool, Parameter(negative="", help="End with the first net that cannot be read, instead of listing it.")
     ] = False,
@@ -37,7 +33,7 @@ def import_(
 
     with terminal.spinner(quiet=as_json) as tell:
         tell("looking through the source")
-        opened = importers.open_source(kind, source, table)
+        opened = importers.open_source(kind, source, table=table, root=root)
         summary = importers.fill(opened, zoo, strict, lambda done, of, where: tell(f"{done:,} of {of:,} nets"))
     if as_json:
         print_json(summary.to_dict())

@@ -32,6 +32,7 @@ def open_source(path: Path, table: Path | None = None) -> Source:
 
     Rows with the same `net` are snapshots of one net, in the order of `epoch`; without that column every file is a net.
     """
+    path = path.absolute()
     folder = path.parent if any(c in path.name for c in "*?[") or path.is_file() else path
     if path.is_file() and path.suffix == ".csv":
         table = table or path
@@ -48,13 +49,13 @@ def open_source(path: Path, table: Path | None = None) -> Source:
     said = [key[1] if isinstance(key, tuple) else None for key in nets]
     numbered = all(type(n) is int and 0 <= n < 10**9 for n in said)
     numbers: list[Any] = said if numbered else list(range(len(said)))
-    listed = fingerprint(shown(file.relative_to(folder)) for file, _ in rows)
+    listed = file_fingerprint(table) if table else fingerprint(str(file.relative_to(folder)) for file, _ in rows)
 
     def items() -> Iterator[Item]:
         for number, name, group in zip(numbers, said, nets.values()):
             yield Item(number, shown(group[0][0]), partial(_load, number, name, group, folder))
 
-    return Source(KIND, fingerprint([listed, file_fingerprint(table) if table else ""]), len(nets), items)
+    return Source(KIND, listed, len(nets), items)
 
 
 def _from_table(table: Path, folder: Path) -> list[Row]:

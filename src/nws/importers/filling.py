@@ -13,7 +13,7 @@ from nws.importers import checkpoints, model_zoos, nws2020, small_cnn_zoo
 from nws.importers.source import Source
 from nws.zoo import Zoo
 
-_OPENERS: dict[str, Callable[[Path, Path | None], Source]] = {
+_OPENERS: dict[str, Callable[..., Source]] = {
     "nws2020": nws2020.open_source,
     "small-cnn-zoo": small_cnn_zoo.open_source,
     "model-zoos": model_zoos.open_source,
@@ -47,11 +47,20 @@ class Summary:
         return asdict(self)
 
 
-def open_source(kind: str, path: str | Path, table: str | Path | None = None) -> Source:
-    """Look through a source without reading its weights. `table`: a CSV of properties, for kinds that take one."""
+_OPTIONS = {"checkpoints": "table", "nws2020": "root"}
+
+
+def open_source(kind: str, path: str | Path, **options: str | Path | None) -> Source:
+    """Look through a source without reading its weights. NwsError when it is none of that kind.
+
+    options  table: a CSV of properties for "checkpoints"; root: a further folder that the paths of "nws2020" may lie in
+    """
     if kind not in _OPENERS:
         raise unknown("kind", kind, KINDS)
-    return _OPENERS[kind](Path(path), Path(table) if table is not None else None)
+    given = {name: Path(value) for name, value in options.items() if value is not None}
+    if wrong := set(given) - {_OPTIONS.get(kind)}:
+        raise NwsError(f"--{min(wrong)}: {kind} has no use for it, leave it out")
+    return _OPENERS[kind](Path(path), **given)
 
 
 def fill(source: Source, path: str | Path, strict: bool = False, tell: Tell = lambda done, of, where: None) -> Summary:

@@ -35,10 +35,8 @@ _LARGEST_JSON = 64 << 20
 _SETS = {"trainset": "train", "valset": "train", "testset": "test"}  # their side in the zoo
 
 
-def open_source(path: Path, table: Path | None = None) -> Source:
+def open_source(path: Path) -> Source:
     """path: the folder of the runs (each with result.json), or a dataset_*.pt."""
-    if table is not None:
-        raise NwsError(f"--table {table}: this kind has its properties beside the weights, leave the option out")
     if path.is_file():
         return _pickled(path)
     if not path.is_dir():

@@ -37,10 +37,8 @@ Tensors = dict[str, tuple[int, tuple[int, ...]]]  # variable -> (where it starts
 Row = tuple[int, tuple[str, ...]]  # its number in the matrix, its cells
 
 
-def open_source(path: Path, table: Path | None = None) -> Source:
+def open_source(path: Path) -> Source:
     """path: the folder with the three files. The rows of one `modeldir` are the snapshots of one net."""
-    if table is not None:
-        raise NwsError(f"--table {table}: this kind has its table in its folder, leave the option out")
     weights = _file(path, "weights.npy")
     metrics, layout = _file(path, "metrics.csv.gz", "metrics.csv"), _file(path, "layout.csv")
     tensors = _layout(layout)

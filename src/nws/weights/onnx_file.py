@@ -12,6 +12,13 @@ from nws.recorded import printable
 from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_file, shown
 from nws.weights.state import numbers_only
 
+_LINEAR = ("weight", "bias")
+_INPUTS = {
+    **dict.fromkeys(("Conv", "Gemm", "MatMul"), _LINEAR),
+    "BatchNormalization": ("gamma", "beta", "running_mean", "running_var"),
+}  # what a node's inputs are, after the first
+_KNOWN = ("weight", "bias", "running_mean", "running_var")
+
 
 def read(path: Path, limits: Limits) -> Checkpoint:
     """Raises NwsError. Needs the package onnx."""
@@ -24,15 +31,17 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         graph = onnx.load(str(path), load_external_data=False).graph
         tensors = list(graph.initializer)
         check_declared(path, ((t.name, tuple(int(n) for n in t.dims), _width(t)) for t in tensors), limits)
-        found = {t.name: _array(t, path) for t in tensors}
+        read_all = {t.name: _array(t, path) for t in tensors}
     except NwsError:
         raise
     except Exception as error:  # protobuf and onnx raise many kinds of their own
         said = printable(str(error).strip() or type(error).__name__)
         raise NwsError(f"{shown(path)} cannot be read as ONNX ({said[:120]}): it is damaged, or no model") from None
-    for name in _transposed(graph) & found.keys():
-        found[name] = found[name].T
-    arrays, notes = numbers_only(found)
+    for name in _transposed(graph) & read_all.keys():
+        read_all[name] = read_all[name].T
+    names = _names(graph)
+    order = [name for name in [*names, *(name for name in read_all if name not in names)] if name in read_all]
+    arrays, notes = numbers_only({names.get(name, name): read_all[name] for name in order})
     if not any(node.op_type == "BatchNormalization" for node in graph.node):
         notes = (*notes, "the graph has no batch normalization: exporters fold it into the weights before it")
     return Checkpoint(path, "onnx", tuple(arrays), arrays, notes)
@@ -77,6 +86,17 @@ def _side_file(tensor: Any, path: Path) -> bytes:
         if isinstance(error, NwsError):
             raise
         raise NwsError(f"{shown(path)}: the side file of {printable(tensor.name)[:60]} cannot be read") from None
+
+
+def _names(graph: Any) -> dict[str, str]:
+    """initializer -> layer.role, in the order of the layers; exporters often number what was once conv1.weight."""
+    found: dict[str, str] = {}
+    for k, node in enumerate(graph.node):
+        layer = printable(node.name) or f"{node.op_type}_{k}"
+        for name, role in zip(list(node.input)[1:], _INPUTS.get(node.op_type, ())):
+            plain = name.rpartition(".")
+            found.setdefault(name, name if plain[1] and plain[2] in _KNOWN else f"{layer}.{role}")
+    return found
 
 
 def _transposed(graph: Any) -> set[str]:

@@ -90,7 +90,8 @@ def _layers(checkpoint: Checkpoint) -> list[_Layer]:
     layers: list[_Layer] = []
     for prefix, tensors in groups.items():
         if _is_norm(tensors):
-            tensors = {_NORM_ROLE.get(role, role): tensor for role, tensor in tensors.items()}
+            if not {"gamma", "beta"} & set(tensors):  # PyTorch calls them weight and bias
+                tensors = {_NORM_ROLE.get(role, role): tensor for role, tensor in tensors.items()}
             if layers and _joins(layers[-1], tensors):
                 layers[-1].tensors |= tensors
                 continue

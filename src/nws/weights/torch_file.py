@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickletools
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -43,26 +44,42 @@ def _load(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of old storages: the file is a stranger's, its age is no news
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises whatever a broken pickle makes of it
-        asked = _refused(path, str(error))
+        asked = _refused(path)
         if asked:
             raise NwsError(
                 f"{shown(path)} asks to run {', '.join(asked)}: refused; ask its author for a plain state dict "
                 "(torch.save(model.state_dict(), ...)) or a .safetensors file"
             ) from None
-        said = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-        raise NwsError(f"{shown(path)} cannot be read by torch ({said[:160]}): it is damaged, or no checkpoint") from None
+        # Not torch's own words: they explain how to read the file unsafely.
+        raise NwsError(f"{shown(path)} cannot be read by torch ({type(error).__name__}): it is damaged, or no checkpoint") from None
 
 
-def _refused(path: Path, said: str) -> list[str]:
-    """The globals a pickle asks for and torch does not grant."""
+def _refused(path: Path) -> list[str]:
+    """The globals a pickle asks for and torch does not grant; found by looking through its instructions, not by following them."""
     import torch
 
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(path))
-    except Exception:  # not a zip archive: torch then names one in its message
-        words = said.replace(",", " ").split()
-        names = [words[k + 1] for k, word in enumerate(words[:-1]) if word == "GLOBAL"]
+    except Exception:  # not a zip archive
+        names = _globals(path)
     return [printable(name)[:100] for name in list(dict.fromkeys(names))[:10]]
+
+
+def _globals(path: Path) -> list[str]:
+    """Of a plain pickle, but those of torch's own tensors."""
+    names, words = [], ["", ""]
+    try:
+        with open(path, "rb") as file:
+            for (code, argument, _), _ in zip(pickletools.genops(file), range(_MOST_NODES)):
+                if code.name in ("GLOBAL", "INST"):
+                    names.append(str(argument).replace(" ", "."))
+                elif code.name == "STACK_GLOBAL":
+                    names.append(".".join(words))
+                elif isinstance(argument, str):
+                    words = [words[1], argument]
+    except Exception:  # broken before its end
+        pass
+    return [name for name in names if not name.startswith(("torch.", "collections.OrderedDict"))]
 
 
 def _plain(loaded: Any, path: Path, limits: Limits) -> Any:

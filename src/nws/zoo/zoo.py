@@ -289,7 +289,7 @@ class Zoo:
         index. NwsError when the folder cannot be written.
         """
         try:
-            report = verify.verify(self.path, self.planned, repair, progress)
+            report = verify.verify(self.path, self.planned, repair, progress, "imported" in self.settings)
         except OSError as error:
             raise NwsError(f"{self.path}: cannot be repaired ({error.strerror}): see that you may write to it") from None
         if repair:
