@@ -99,6 +99,17 @@ def spinner(quiet: bool = False) -> Iterator[Callable[[str], None]]:
         yield tell
 
 
+def counted(tell: Callable[[str], None]) -> Callable[[int, int, str], None]:
+    """tell(done, of, where) that says how many nets are done and how long the rest will take."""
+    started = time.monotonic()
+
+    def said(done: int, of: int, where: str) -> None:
+        left = (time.monotonic() - started) / done * (of - done)
+        tell(f"{done:,} of {of:,} nets, {duration(left)} left")
+
+    return said
+
+
 def duration(seconds: float) -> str:
     seconds = round(seconds)
     if seconds < 100:

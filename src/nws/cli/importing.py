@@ -34,7 +34,7 @@ def import_(
     with terminal.spinner(quiet=as_json) as tell:
         tell("looking through the source")
         opened = importers.open_source(kind, source, table=table, root=root)
-        summary = importers.fill(opened, zoo, strict, lambda done, of, where: tell(f"{done:,} of {of:,} nets"))
+        summary = importers.fill(opened, zoo, strict, terminal.counted(tell))
     if as_json:
         print_json(summary.to_dict())
         return
@@ -62,7 +62,7 @@ def export(
     with terminal.spinner(quiet=as_json) as tell:
         tell("reading the zoo")
         numbers = snapshot_numbers(snapshots)
-        done = exporters.export(Zoo(zoo), to, out, numbers, lambda n, of, where: tell(f"{n:,} of {of:,} nets"))
+        done = exporters.export(Zoo(zoo), to, out, numbers, terminal.counted(tell))
     if as_json:
         print_json(done)
         return

@@ -81,7 +81,7 @@ def fill(source: Source, path: str | Path, strict: bool = False, tell: Tell = la
             else:
                 try:
                     found = item.load()
-                except NwsError as error:
+                except (NwsError, OSError) as error:  # OSError: a file or folder that may not be read
                     if strict:
                         raise
                     summary.skipped.append((item.where, " ".join(str(error).split())))

@@ -32,16 +32,16 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         tensors = list(graph.initializer)
         check_declared(path, ((t.name, tuple(int(n) for n in t.dims), _width(t)) for t in tensors), limits)
         read_all = {t.name: _array(t, path) for t in tensors}
+        for name in _transposed(graph) & read_all.keys():
+            read_all[name] = read_all[name].T
+        names = _names(graph)
+        order = [name for name in [*names, *(name for name in read_all if name not in names)] if name in read_all]
+        arrays, notes = numbers_only({names.get(name, name): read_all[name] for name in order})
     except NwsError:
         raise
     except Exception as error:  # protobuf and onnx raise many kinds of their own
         said = printable(str(error).strip() or type(error).__name__)
         raise NwsError(f"{shown(path)} cannot be read as ONNX ({said[:120]}): it is damaged, or no model") from None
-    for name in _transposed(graph) & read_all.keys():
-        read_all[name] = read_all[name].T
-    names = _names(graph)
-    order = [name for name in [*names, *(name for name in read_all if name not in names)] if name in read_all]
-    arrays, notes = numbers_only({names.get(name, name): read_all[name] for name in order})
     if not any(node.op_type == "BatchNormalization" for node in graph.node):
         notes = (*notes, "the graph has no batch normalization: exporters fold it into the weights before it")
     return Checkpoint(path, "onnx", tuple(arrays), arrays, notes)

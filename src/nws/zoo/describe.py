@@ -50,7 +50,7 @@ def card(zoo: Zoo) -> str:
         if "min" not in counts
     ]
     sets = ", ".join(map(_cell, facts["accuracies"])) or "none yet"
-    made = f"with random hyper-parameters (seed {zoo.seed})" if zoo.space else "elsewhere"
+    made = f"with random hyper-parameters (seed {zoo.seed})" if "imported" not in zoo.settings else "elsewhere"
     lines = [
         "---",
         f"pretty_name: {json.dumps(f'Zoo of neural networks: {zoo.path.name}')}",
