@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from nws.atomic import write_whole
 from nws.exporters.job import Job, described, table, torch_names
+from nws.weights.safetensors_file import ORDER
 
 
 def write(job: Job) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def write(job: Job) -> dict[str, Any]:
             if not path.exists():
                 state = net.layout.state_dict(net.theta[snapshot - 1])
                 arrays = {names[name]: array.copy() for name, array in state.items()}  # of its own bytes, in C order
-                write_whole(path, save(arrays, {"format": "pt"}), new=True)
+                write_whole(path, save(arrays, {"format": "pt", ORDER: json.dumps(list(arrays))}), new=True)
             rows.append({"path": f"{folder.name}/{path.name}", **described(net, snapshot, index.loc[number, "split"])})
             files += 1
         job.tell(done, len(index), path.name)

@@ -18,7 +18,7 @@ from nws.errors import NwsError
 from nws.recorded import printable
 from nws.weights import archive
 from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_file, shown
-from nws.weights.state import numbers_only
+from nws.weights.state import natural, numbers_only
 
 _DEEPEST = 20
 _NOT_WEIGHTS = ("optimizer", "optimizer_weights", "seed_generator")
@@ -89,7 +89,7 @@ def _ordered(group: Any, layers: list[str]) -> list[str]:
     first = [name.split("/")[0] for name in [*said, *(layers if set(layers) & set(names) else [])]]
     leaf = [name.split("/")[-1] for name in said]
     order = {name: k for k, name in reversed(list(enumerate([*first, *leaf])))}
-    return sorted(names, key=lambda name: (order.get(name, len(order)), _natural(name)))
+    return sorted(names, key=lambda name: (order.get(name, len(order)), natural(name)))
 
 
 def _attribute(group: Any, *names: str) -> list[Any]:
@@ -97,11 +97,6 @@ def _attribute(group: Any, *names: str) -> list[Any]:
         if name in group.attrs:
             return list(np.atleast_1d(group.attrs[name]))[:10_000]
     return []
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    """conv2d_2 before conv2d_10."""
-    return tuple((0, int(word), "") if word.isdecimal() and len(word) < 10 else (1, 0, word) for word in re.split(r"(\d+)", name))
 
 
 def _layer_order(opened: Any) -> list[str]:

@@ -11,8 +11,9 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_file, shown
-from nws.weights.state import numbers_only
+from nws.weights.state import natural, numbers_only
 
+ORDER = "order"  # metadata: JSON list of the names in the net's own order
 _HEADER_LIMIT = 100 << 20
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -42,7 +43,9 @@ def read(path: Path, limits: Limits) -> Checkpoint:
             said if shown(path) in said else f"{shown(path)}: {said[:200]}: it is no safetensors file, or damaged"
         ) from None
     found = {name: _array(data[begin:end], dtype, shape) for name, (begin, end, dtype, shape) in spans.items()}
-    arrays, notes = numbers_only(found)
+    order, told = _order(found, metadata)
+    arrays, notes = numbers_only({name: found[name] for name in order})
+    notes = (*told, *notes)
     return Checkpoint(path, "safetensors", tuple(arrays), arrays, notes, metadata if isinstance(metadata, dict) else {})
 
 
@@ -68,6 +71,17 @@ def _spans(header: dict[str, Any], room: int, path: Path, limits: Limits) -> dic
     if reached != room:
         raise ValueError(f"its tensors take {reached:,} bytes, the file has {room:,} for them")
     return found
+
+
+def _order(found: dict[str, Any], metadata: Any) -> tuple[list[str], list[str]]:
+    """The names as they were before the format's library sorted them: as the metadata say (ours do), else conv2 before conv10."""
+    try:
+        said = json.loads(metadata[ORDER])
+        if sorted(said) == sorted(found):
+            return said, []
+    except (KeyError, TypeError, ValueError, RecursionError):
+        pass
+    return sorted(found, key=natural), ["the format sorts its tensors: layers are taken in the order of their names"]
 
 
 def _array(data: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:

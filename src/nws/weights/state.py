@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,11 @@ def numbers_only(weights: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tup
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
         notes.append(f"left out, no floating-point numbers: {', '.join(printable(name)[:60] for name in others[:3])}{more}")
     return arrays, tuple(notes)
+
+
+def natural(name: str) -> tuple[Any, ...]:
+    """A key that sorts conv2 before conv10."""
+    return tuple((0, int(word), "") if word.isdecimal() and len(word) < 10 else (1, 0, word) for word in re.split(r"(\d+)", name))
 
 
 def _search(state: Any, place: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -184,8 +184,7 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     for name, dtype in types.items():
         if dtype == "text":  # values of several kinds
             frame[name], types[name] = frame[name].map(str, na_action="ignore"), "str"
-    frame = frame.astype(types)
-    return frame
+    return frame.astype(types)
 
 
 def _column_type(column: pd.Series, own: str) -> str:

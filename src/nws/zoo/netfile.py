@@ -142,9 +142,10 @@ def parse_header(descriptor: int, path: Path, number: int | None = None) -> tupl
         if not isinstance(entries, dict):
             raise damaged(path, "its header is no JSON object")
         metadata = _checked_metadata(entries.pop("__metadata__", None))
-        if _whole_number(metadata["format"]) not in (OWN, FOREIGN) and int(metadata["format"]) <= FORMAT:
-            raise ValueError(f"format {metadata['format']} never was")
-        if int(metadata["format"]) > FORMAT:
+        version = _whole_number(metadata["format"])
+        if version < OWN:
+            raise ValueError(f"format {version} never was")
+        if version > FORMAT:
             raise NewerFormatError(f"{path}: format {metadata['format']} was written by a newer nws: upgrade nws")
         shapes, offsets = _checked_tensors(entries, 8 + len(text), size)
         header = _header(metadata, shapes, offsets, size)
