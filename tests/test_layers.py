@@ -14,6 +14,7 @@ SRC = Path(__file__).resolve().parents[1] / "src"
 TIERS = (
     {"cli"},
     {"report"},
+    {"importers", "exporters"},
     {"legacy", "demo", "audit", "bench", "gallery"},
     {"figures"},
     {"analysis"},
@@ -23,10 +24,10 @@ TIERS = (
     {"protocol"},
     {"inputs"},
     {"meta", "zoo"},
-    {"features", "importers", "train"},
-    {"cnn", "images", "augment"},
+    {"features", "train"},
+    {"cnn", "images", "augment", "weights"},
     {"net", "dropout", "device"},
-    {"layout", "space"},
+    {"layout", "space", "recorded"},
     {"atomic"},
     {"errors"},
 )

@@ -167,7 +167,6 @@ def test_one_class_says_which(zoo):
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ({"property": "optimiser"}, "property 'optimiser' is unknown: use one of optimizer"),
         ({"property": "optimizer", "part": "head"}, "part 'head' is unknown"),
         ({"property": "optimizer", "snapshots": (0,)}, "snapshots are numbered from 1"),
         ({"property": "optimizer", "slice_length": 1}, "at least 2 weights"),

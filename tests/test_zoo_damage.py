@@ -341,10 +341,10 @@ def test_damage_in_place_is_seen_by_the_index_of_the_next_zoo(zoo):
 
 
 def test_a_net_of_a_newer_format_is_left_where_it_is(zoo, monkeypatch):
-    monkeypatch.setattr("nws.zoo.netfile.FORMAT", 2)
+    monkeypatch.setattr("nws.zoo.netfile.OWN", 3)
     zoo.append(tiny(12))
     monkeypatch.undo()
-    with pytest.raises(NwsError, match="format 2 was written by a newer nws: upgrade nws"):
+    with pytest.raises(NwsError, match="format 3 was written by a newer nws: upgrade nws"):
         zoo.net(12)
     report = zoo.verify(repair=True)
     assert len(report.damaged) == 1

@@ -12,10 +12,11 @@ from nws import cnn
 from nws.errors import NwsError
 from nws.layout import Layout
 from nws.net import Net
+from nws.recorded import Recorded
 from nws.space import FIXED, MAIN, HyperParameters, Space
 
 if TYPE_CHECKING:
-    from nws import features, figures, images, legacy, meta, train
+    from nws import exporters, features, figures, images, importers, legacy, meta, train, weights
     from nws.evaluation import evaluate
     from nws.images import ImageSet
     from nws.legacy import import_weights
@@ -35,7 +36,7 @@ _LATER = {
     "import_weights": "nws.legacy",
     "sample": "nws.sampling",
 }
-_MODULES = ("features", "figures", "images", "legacy", "meta", "train")
+_MODULES = ("exporters", "features", "figures", "images", "importers", "legacy", "meta", "train", "weights")
 
 __all__ = [
     "FIXED",
@@ -45,20 +46,24 @@ __all__ = [
     "Layout",
     "Net",
     "NwsError",
+    "Recorded",
     "Result",
     "Space",
     "Task",
     "Zoo",
     "cnn",
     "evaluate",
+    "exporters",
     "features",
     "figures",
     "images",
     "import_weights",
+    "importers",
     "legacy",
     "meta",
     "sample",
     "train",
+    "weights",
 ]
 
 

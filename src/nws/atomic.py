@@ -20,8 +20,7 @@ def write_whole(path: Path, data: bytes, new: bool = False) -> None:
     `new`: there was no such file, so take it away again should flushing the folder fail. Raises OSError, leaving no temporary
     file behind; after a kill one may stay, which `strays` finds.
     """
-    # The name tells who is writing: a temporary file of a living process is not to be cleaned away under its hands.
-    part = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    part = temporary(path)
     placed = False
     try:
         with open(part, "xb") as file:
@@ -36,6 +35,12 @@ def write_whole(path: Path, data: bytes, new: bool = False) -> None:
         if placed and new:
             path.unlink(missing_ok=True)
         raise
+
+
+def temporary(path: Path) -> Path:
+    """A name beside `path` to write to first; `strays` finds it should we be killed."""
+    # It tells who is writing: a temporary file of a living process is not to be cleaned away under its hands.
+    return path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
 
 def flush_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from nws import meta as meta_classifiers
 from nws.errors import NwsError
 from nws.inputs import Inputs, Where
 from nws.protocol import Result, Round, Task, draw_round, error_interval, interval
-from nws.space import PROPERTIES
+from nws.space import Property
 from nws.zoo import Zoo
 
 OWN_SLICE = {"weights": 5000, "statistics": None, "layer-statistics": None}  # when a task leaves the slice to the meta-classifier
@@ -79,6 +80,7 @@ class _Question:
     """A task for one meta-classifier on the nets it may use: y (n,) are their labels, or floats for a regression."""
 
     task: Task
+    property: Property
     name: str
     meta: Any
     where: Where
@@ -87,15 +89,19 @@ class _Question:
     stored: np.ndarray | None
     notes: tuple[str, ...]
 
-    @property
+    @builtins.property
+    def regression(self) -> bool:
+        return self.property.continuous
+
+    @builtins.property
     def classes(self) -> list[str]:
-        """In the order of the space's options, then the alphabet."""
-        if self.task.regression:
+        """In the order of the property's options, then the alphabet."""
+        if self.regression:
             return []
-        labels = [PROPERTIES[self.task.property].label(o) for o in PROPERTIES[self.task.property].options]
+        labels = [self.property.label(o) for o in self.property.options]
         return sorted(set(self.y.tolist()), key=lambda label: (labels.index(label) if label in labels else len(labels), label))
 
-    @property
+    @builtins.property
     def learned(self) -> Where:
         """Which weights it learns from; `where` are those it is tested on."""
         return self.where if self.task.without_at == "both" else replace(self.where, without=())
@@ -111,10 +117,11 @@ def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
     table = _only(table, task, zoo, notes)
     table = _long_enough_stripped(table, where, zoo, notes)
     nets = table.index.to_numpy()
-    if task.regression:
+    property_ = zoo.properties[task.property]
+    if property_.continuous:
         y = table[task.property].to_numpy(float)
     else:
-        y = np.array([PROPERTIES[task.property].label(v) for v in table[task.property]])
+        y = np.array([property_.label(v) for v in table[task.property]])
         if len(set(y)) == 1:
             raise NwsError(
                 f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {task.property}={y[0]}"
@@ -128,7 +135,7 @@ def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
                 f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, or dmc on slices"
             )
     stored = table["split"].to_numpy() if task.split == "stored" else None
-    return _Question(task, name, meta, where, nets, y, stored, tuple(notes))
+    return _Question(task, property_, name, meta, where, nets, y, stored, tuple(notes))
 
 
 def _where(task: Task, meta: Any, zoo: Zoo) -> Where:
@@ -147,10 +154,10 @@ def _where(task: Task, meta: Any, zoo: Zoo) -> Where:
 
 def _only(table: Any, task: Task, zoo: Zoo, notes: list[str]) -> Any:
     for name, value in task.only.items():
-        notes.append(f"only nets with {name}={PROPERTIES[name].label(value)}")
+        notes.append(f"only nets with {name}={zoo.properties[name].label(value)}")
         table = table[table[name] == value]
         if table.empty:
-            raise NwsError(f"no usable net of {zoo.path} has {name}={PROPERTIES[name].label(value)}: see `nws info {zoo.path}`")
+            raise NwsError(f"no usable net of {zoo.path} has {name}={zoo.properties[name].label(value)}: see `nws info {zoo.path}`")
     return table
 
 
@@ -181,7 +188,7 @@ class _Tally:
     def add(self, drawn: Round, probability: np.ndarray, labels: Any) -> None:
         """One round: probability (n, S, K, C) of `labels` (C,), or for a regression predictions (n, S, K)."""
         truth = self.question.labels(drawn.test)
-        if self.question.task.regression:
+        if self.question.regression:
             single = np.abs(probability - truth[:, None, None])
             vote = np.abs(probability.mean(2) - truth[:, None])
             guess = np.median(self.question.labels(drawn.train))
@@ -205,7 +212,7 @@ class _Tally:
         """(mean, low, high) over nets of self.single or self.vote."""
         tested = self.times > 0
         each, weights = sums[tested] / self.times[tested], self.times[tested]
-        low, high = (error_interval if self.question.task.regression else interval)(each, weights)
+        low, high = (error_interval if self.question.regression else interval)(each, weights)
         return float(np.average(each, weights=weights)), low, high
 
 
@@ -253,7 +260,7 @@ def _rounds(question: _Question, inputs: Inputs, rounds: int, tell: Tell) -> Ite
 def _fit(question: _Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -> Any:
     from sklearn.base import clone
 
-    fitted = clone(question.meta).set_params(regression=question.task.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
+    fitted = clone(question.meta).set_params(regression=question.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
     x = inputs.rows(fitted.reads, question.learned, drawn.train, test=False)
     y = np.repeat(question.labels(drawn.train), len(x) // len(drawn.train))
     if fitted.reads != "weights":
@@ -282,8 +289,8 @@ def _result(tally: _Tally, drawn: Round, inputs: Inputs, seconds: float) -> Resu
         part=where.part,
         slice_length=where.slice_length,
         snapshots=where.snapshots,
-        accuracy=None if task.regression else mean,
-        error=mean if task.regression else None,
+        accuracy=None if question.regression else mean,
+        error=mean if question.regression else None,
         low=low,
         high=high,
         spread=float(np.std(tally.rounds, ddof=1)) if len(tally.rounds) > 1 else 0.0,

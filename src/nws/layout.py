@@ -25,7 +25,7 @@ PARTS = ("all", "conv", "fc")
 # What can be taken out of theta, and the roles it stands for.
 STRIPS = {"moving": ("mean", "var"), "norm": ("beta", "gamma", "mean", "var"), **{role: (role,) for role in ROLES[1:]}}
 # What PyTorch calls them; batch norm is a module of its own there.
-_TORCH = {
+TORCH = {
     "weight": ".weight",
     "bias": ".bias",
     "beta": "_norm.bias",
@@ -138,13 +138,13 @@ class Layout:
     def state_dict(self, theta: np.ndarray) -> dict[str, np.ndarray]:
         """theta (P,) -> what `load_state_dict` of the same net in plain PyTorch takes (nn.Flatten before the first FC layer)."""
         named = self.unflatten(theta)
-        return {f"{t.layer}{_TORCH[t.role]}": _channels_first(named[t.name], t) for t in self.tensors}
+        return {f"{t.layer}{TORCH[t.role]}": _channels_first(named[t.name], t) for t in self.tensors}
 
     def from_state_dict(self, state: Mapping[str, Any]) -> np.ndarray:
         """The inverse of `state_dict`; entries that are not in the layout (num_batches_tracked) are ignored."""
         named = {}
         for t in self.tensors:
-            key = f"{t.layer}{_TORCH[t.role]}"
+            key = f"{t.layer}{TORCH[t.role]}"
             if key not in state:
                 raise NwsError(f"the state dict lacks {key}")
             named[t.name] = _channels_last(np.asarray(state[key]), t)

@@ -10,6 +10,7 @@ import numpy as np
 
 from nws.errors import NwsError, unknown
 from nws.layout import Layout
+from nws.recorded import Recorded
 from nws.space import HyperParameters
 
 # Columns of `Net.history`, a row per record. Accuracies are fractions of clean images in evaluation mode.
@@ -26,6 +27,7 @@ def snapshot_records(records: int, snapshots: int) -> np.ndarray:
 class Net:
     """One net. Refuses nonsense when built.
 
+    hp       what was chosen before the training, or what the source of a foreign net recorded of it
     theta    (S, P) float32: snapshot s is theta[s - 1]; its tensors lie where `layout` says
     epoch    (S,) int: epochs trained when the snapshot was taken; 0 is the initialization
     history  (T, 5) float64, columns `HISTORY`, a row per epoch, the initialization first
@@ -34,7 +36,7 @@ class Net:
     """
 
     number: int
-    hp: HyperParameters
+    hp: HyperParameters | Recorded
     layout: Layout
     theta: np.ndarray
     epoch: np.ndarray

@@ -27,7 +27,7 @@ TEST_SHARE = 0.25
 class Task:
     """What is to be read from what. Refuses nonsense when built.
 
-    property      a name of `nws.space.PROPERTIES`; learning_rate is a regression, all others are classifications
+    property      a name of `Zoo.properties`: one of `nws.space.PROPERTIES`, or what the source of a foreign zoo recorded
     snapshots     numbers from 1; empty is the last four of the zoo, the paper's choice for whole nets
     slice_length  consecutive weights the meta-classifier sees, or "whole"; None is its own choice: the SVMs read whole
                   parts, the DMC 5,000 weights. Layer-wise statistics always need whole nets.
@@ -51,8 +51,6 @@ class Task:
     only: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.property not in PROPERTIES:
-            raise unknown("property", self.property, PROPERTIES)
         if self.part not in PARTS:
             raise unknown("part", self.part, PARTS)
         if self.split not in SPLITS:
@@ -84,10 +82,6 @@ class Task:
     def training(self) -> Task:
         """The task as far as learning goes: tasks that are equal in it may share fitted meta-classifiers."""
         return replace(self, without=()) if self.without_at == "test" else self
-
-    @builtins.property
-    def regression(self) -> bool:
-        return PROPERTIES[self.property].continuous
 
 
 @dataclass(frozen=True)

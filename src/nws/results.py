@@ -11,6 +11,7 @@ from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -159,7 +160,7 @@ class Store:
         told |= {f"{name}={PROPERTIES[name].label(value)}": True for name, value in task.only.items()}
         told["-".join(["without", *task.without])] = bool(task.without)
         seen = [word for word, said in told.items() if said]
-        return self.folder / "models" / "-".join([task.property, name, *seen])
+        return self.folder / "models" / "-".join([quote(task.property, ""), name, *seen])
 
 
 def _question(r: Result) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ class Property:
     """One hyper-parameter: a thing that is chosen before a training and may be read back from the weights.
 
     `options` are the paper's values, or (low, high) when `continuous`. A `closed` property accepts nothing else; an open one
-    accepts any value that makes sense (`minimum` and up), so that users can extend the space.
+    accepts any value that makes sense (`minimum` to `maximum`), so that users can extend the space.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Property:
     continuous: bool = False
     closed: bool = False
     minimum: int = 1
+    maximum: int = 1 << 20  # a stranger's file may claim any number, and loops run so often
     coded: bool = False  # the 2020 files write the option's position instead of the option
 
     @property
@@ -57,9 +58,10 @@ class Property:
             if isinstance(value, str) and value and value.isprintable():
                 return value
             raise NwsError(f"{self.name}={value!r}: must be the name of an image set")
-        if isinstance(value, int) and not isinstance(value, bool) and value >= self.minimum:
+        if isinstance(value, int) and not isinstance(value, bool) and self.minimum <= value <= self.maximum:
             return value
-        raise NwsError(f"{self.name}={value!r}: must be a whole number of at least {self.minimum}, the paper's are {self.options}")
+        said = f"{self.name}={value!r}" if len(str(value)) < 40 else self.name
+        raise NwsError(f"{said}: must be a whole number of {self.minimum} to {self.maximum:,}, the paper's are {self.options}")
 
     def label(self, value: Any) -> str:
         """How the value is written in tables, figures and as a class: on/off for switches."""
@@ -104,8 +106,8 @@ _TABLE = (
         coded=True,
     ),
     Property("filter_size", (3, 5, 7), "side of the convolutions' windows (odd)"),
-    Property("depth_conv", (3, 4, 5), "convolutional layers", minimum=3),
-    Property("depth_fc", (2, 3, 4), "hidden fully connected layers"),
+    Property("depth_conv", (3, 4, 5), "convolutional layers", minimum=3, maximum=1000),
+    Property("depth_fc", (2, 3, 4), "hidden fully connected layers", maximum=1000),
     Property("width_conv", (4, 8, 12), "channels of the first block (the last has four times as many)"),
     Property("width_fc", (64, 128, 192), "units of the first fully connected layer"),
 )

@@ -59,7 +59,8 @@ class SamplingBar:
         self.bar.update(self.whole, completed=self.done, said=self._rate())
         if not console.is_terminal:
             ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
-            said = f"net {net.number}: {net.hp.dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
+            dataset = net.hp.to_dict().get("dataset", "image set not recorded")
+            said = f"net {net.number}: {dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
             console.print(f"{said} [{self._rate()}]", markup=False)
 
     def _rate(self) -> str:
@@ -99,6 +100,17 @@ def spinner(quiet: bool = False) -> Iterator[Callable[[str], None]]:
         yield tell
 
 
+def counted(tell: Callable[[str], None]) -> Callable[[int, int, str], None]:
+    """tell(done, of, where) that says how many nets are done and how long the rest will take."""
+    started = time.monotonic()
+
+    def said(done: int, of: int, where: str) -> None:
+        left = (time.monotonic() - started) / done * (of - done)
+        tell(f"{done:,} of {of:,} nets, {duration(left)} left")
+
+    return said
+
+
 def duration(seconds: float) -> str:
     seconds = round(seconds)
     if seconds < 100:
@@ -124,12 +136,12 @@ def results(rows: Sequence[Result]) -> Table:
         reads += f" - {', '.join(r.without)}" if r.without else ""
         cells = [f"[bold]{say(value)}[/]" if clear else say(value), f"{say(r.low)}-{say(r.high)}"]
         cells += ([say(r.vote)] if votes else []) + [say(r.chance)]
-        shown.add_row(r.property if first else "", r.meta, reads, *cells)
+        shown.add_row(escape(r.property) if first else "", r.meta, reads, *cells)
     notes = list(dict.fromkeys(note for r in rows for note in r.notes))
     trained, tested = (sorted({getattr(r, name) for r in rows}) for name in ("n_train", "n_test"))
     explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
     nets = f"nets per round: {_range(trained)} to learn from, {_range(tested)} others to be tested on"
-    shown.caption = "\n".join([explained, nets, *notes])
+    shown.caption = escape("\n".join([explained, nets, *notes]))
     return shown
 
 
@@ -215,5 +227,5 @@ def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
     shown = _table(title)
     shown.show_header = False
     for name, value in rows:
-        shown.add_row(name, value)
+        shown.add_row(escape(name), escape(value))
     return shown

@@ -45,3 +45,17 @@ def positive(**values: int | None) -> None:
 
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, default=str))
+
+
+def snapshot_numbers(text: str | None) -> tuple[int, ...]:
+    """ "11:20" -> 11 to 20; "1,5,20" -> those; None -> ()"""
+    if text is None:
+        return ()
+    try:
+        first, colon, last = text.partition(":")
+        numbers = tuple(range(int(first), int(last) + 1)) if colon else tuple(int(n) for n in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        raise NwsError(f"--snapshots {text}: write 11:20, 20 or 1,5,20")
+    return numbers

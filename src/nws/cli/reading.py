@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json
+from nws.cli.app import Json, ZooPath, app, named, positive, print_json, snapshot_numbers
 from nws.errors import NwsError, unknown
 from nws.layout import STRIPS
 from nws.space import PROPERTIES
@@ -66,7 +66,7 @@ def classify(
     positive(rounds=rounds, steps=steps)
     names = named(meta, "meta-classifier", meta_classifiers.METAS)
     options: dict[str, Any] = {
-        "snapshots": _numbers(snapshots),
+        "snapshots": snapshot_numbers(snapshots),
         "slice_length": _slice(slice_length),
         "part": part,
         "converged": converged,
@@ -96,7 +96,7 @@ def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
     from nws.protocol import Task
 
     varying = [name for name in zoo.varying() if name not in options["only"]]
-    names = named(properties, "property", PROPERTIES) if properties != "all" else varying
+    names = named(properties, "property", zoo.properties) if properties != "all" else varying
     return [Task(name, **options) for name in names]
 
 
@@ -109,20 +109,6 @@ def _only(pairs: list[str]) -> dict[str, Any]:
             raise unknown("property", name, PROPERTIES)
         chosen[name] = PROPERTIES[name].parse(value)
     return chosen
-
-
-def _numbers(text: str | None) -> tuple[int, ...]:
-    """ "11:20" -> 11 to 20; "1,5,20" -> those; None -> ()"""
-    if text is None:
-        return ()
-    try:
-        first, colon, last = text.partition(":")
-        numbers = tuple(range(int(first), int(last) + 1)) if colon else tuple(int(n) for n in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers:
-        raise NwsError(f"--snapshots {text}: write 11:20, 20 or 1,5,20")
-    return numbers
 
 
 def _slice(text: str | None) -> int | str | None:

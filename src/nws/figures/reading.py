@@ -124,7 +124,7 @@ def _by_property(axis: Axes, table: pd.DataFrame, properties: list[str]) -> None
         chance = table.loc[table["property"] == name, "chance"].iloc[0]
         label = "" if x else "chance"
         axis.hlines(chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label=label, zorder=5)
-    axis.set_xticks(range(len(properties)), [name.replace("_", "\n") for name in properties])
+    axis.set_xticks(range(len(properties)), [name.replace("_", "\n").replace("$", r"\$") for name in properties])
     axis.set_ylim(0, 1)
     style.percent(axis.yaxis)
     axis.set_ylabel("accuracy on nets never seen")

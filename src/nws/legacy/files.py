@@ -23,6 +23,7 @@ import numpy as np
 from nws.atomic import flush_folder, write_whole
 from nws.errors import NwsError
 from nws.net import Net
+from nws.space import HyperParameters
 
 _RECORD = 5  # values in a row of error.bin
 _TRAIN, _TEST = 1, 3  # its columns that import_weights returns
@@ -36,6 +37,9 @@ def write_run(net: Net, folder: str | Path) -> None:
     NwsError when `folder` is there already and not empty, or cannot be written.
     """
     folder = Path(folder)
+    hp = net.hp
+    if not isinstance(hp, HyperParameters):
+        raise NwsError(f"net {net.number} is not of the paper's space: the 2020 format has no place for its properties")
     refuse_existing(folder)
     part = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -46,7 +50,7 @@ def write_run(net: Net, folder: str | Path) -> None:
         write_whole(part / "error.bin", error.astype("<f8").tobytes())
         stat = [len(net.history), net.history[-1, 0], len(net.history) - 1, net.seconds]
         write_whole(part / "stat.bin", np.array(stat, "<f8").tobytes())
-        write_whole(part / "meta.csv", csv_text([list(net.hp.to_2020()), list(net.hp.to_2020().values())]).encode())
+        write_whole(part / "meta.csv", csv_text([list(hp.to_2020()), list(hp.to_2020().values())]).encode())
         os.replace(part, folder)  # takes the place of an empty folder too
         flush_folder(folder.parent)
     except OSError as error:
@@ -103,6 +107,11 @@ class Run:
 
     def theta(self, snapshot: int) -> np.ndarray:
         """(P,) float32: the weights at a snapshot, numbered from 1."""
+        with np.errstate(over="ignore"):  # a diverged net: what float32 cannot hold becomes inf
+            return self.values(snapshot).astype(np.float32)
+
+    def values(self, snapshot: int) -> np.ndarray:
+        """(P,) float64: the weights at a snapshot as the file has them."""
         path = self.folder / "weights" / f"{snapshot:03d}.bin"
         if not 1 <= snapshot <= self.snapshots:
             raise NwsError(f"{self.folder} has snapshots 1 to {self.snapshots}, not {snapshot}: name others")
@@ -112,24 +121,41 @@ class Run:
                 f"{path} holds {size:,} bytes, {self.weights:,} float64 weights are {8 * self.weights:,}: it is cut short "
                 "or belongs to another net, copy the run anew"
             )
-        with np.errstate(over="ignore"):  # a diverged net: what float32 cannot hold becomes inf
-            return _read(path, size).astype(np.float32)
+        return _read(path, size)
 
-    @cached_property
+    @property
     def error(self) -> np.ndarray:
         """(S, 2) float32: training and test error in % at each snapshot."""
+        return self.records[self.kept][:, [_TRAIN, _TEST]].astype(np.float32)
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(S,) which of the records, from 0, are snapshots."""
+        return np.round(np.linspace(0, len(self.records) - 1, self.snapshots)).astype(np.int64)
+
+    @property
+    def seconds(self) -> float:
+        return float(self._stat[3])
+
+    @cached_property
+    def records(self) -> np.ndarray:
+        """(T, 5) float64: step, then training, validation, test and filtered validation error in %; a row per epoch."""
         path = self.folder / "error.bin"
         size = self._size(path)
         if size == 0 or size % (8 * _RECORD) or size > _LARGEST_ERROR:
             raise NwsError(f"{path} holds {size:,} bytes, which is no number of rows of {_RECORD} float64: copy the run anew")
+        rows, records = _read(path, size).reshape(-1, _RECORD), self._stat[0]
+        if len(rows) != records:
+            raise NwsError(f"{path} has {len(rows)} rows, stat.bin beside it counts {records:g}: copy the run anew")
+        return rows
+
+    @cached_property
+    def _stat(self) -> np.ndarray:
+        """(4,) float64: records, last step, epochs, seconds."""
         stat = self.folder / "stat.bin"
         if self._size(stat) != 8 * _STAT:
             raise NwsError(f"{stat} holds {self._size(stat):,} bytes, {_STAT} float64 are {8 * _STAT}: copy the run anew")
-        rows, records = _read(path, size).reshape(-1, _RECORD), _read(stat, 8 * _STAT)[0]
-        if len(rows) != records:
-            raise NwsError(f"{path} has {len(rows)} rows, stat.bin beside it counts {records:g}: copy the run anew")
-        kept = np.round(np.linspace(0, len(rows) - 1, self.snapshots)).astype(np.int64)
-        return rows[kept][:, [_TRAIN, _TEST]].astype(np.float32)
+        return _read(stat, 8 * _STAT)
 
     def _size(self, path: Path) -> int:
         """Bytes of a regular file that lies where it may."""

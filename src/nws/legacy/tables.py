@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
 from pathlib import Path
@@ -22,10 +22,10 @@ from nws.space import PROPERTIES, HyperParameters, Property
 PROPS: tuple[Property, ...] = tuple(PROPERTIES.values())  # --prop counts these from 0
 COLUMNS = tuple(p.column_2020 for p in PROPS)
 SIZES, PATH = ("weightn_conv", "weightn_fc"), "path"
+HEADER = (*COLUMNS, *SIZES, PATH)
 _TEXT = ("dataset", PATH)  # a folder "0001" is not the number 1
 _LARGEST_TABLE = 256 << 20  # bytes; 16,000 runs take 2 MB
 _MOST_WEIGHTS = 10**8  # of one net; the 2020 program's largest has 388,172
-_MOST_LAYERS = 1000
 
 Tell = Callable[[str], None]
 
@@ -150,41 +150,67 @@ def read_table(path: str | Path, root: str | Path | None = None) -> Table:
     A run's path is relative to the table's folder, else to the current one, else to `root`. One that leaves the first two,
     symbolic links followed, is refused unless it lies in `root`.
     """
+    bases = [Path(path).absolute().parent, Path.cwd(), *([Path(root).absolute()] if root is not None else [])]
+    columns, found = scan_table(path, bases)
+    rows = []
+    for _, row in found:
+        if isinstance(row, NwsError):
+            raise row
+        rows.append(row)
+    return Table(Path(path), columns, tuple(rows))
+
+
+def scan_table(path: str | Path, places: Sequence[Path]) -> tuple[tuple[str, ...], Iterator[tuple[int, Row | NwsError]]]:
+    """The columns of a split table, and (line number, row, or what is wrong with it) one by one.
+
+    places: absolute folders that a run's path is relative to, the first that has it, and may not leave. NwsError when the file
+    is no table of runs.
+    """
     path = Path(path)
     lines = _lines(path)
     columns = tuple(name.strip() for name in lines[0][1])
-    if missing := [name for name in (*COLUMNS, *SIZES, PATH) if name not in columns]:
+    if missing := [name for name in HEADER if name not in columns]:
         raise NwsError(f"{path} lacks the column {', '.join(missing)}")
     if len(set(columns)) < len(columns):
         raise NwsError(f"{path} has two columns of one name: {Counter(columns).most_common(1)[0][0]!r}")
     if len(lines) < 2:
         raise NwsError(f"{path} holds no runs, only a header")
-    bases = [path.absolute().parent, Path.cwd(), *([Path(root).absolute()] if root is not None else [])]
-    rows = []
-    for number, cells in lines[1:]:
-        try:
-            if len(cells) != len(columns):
-                raise NwsError(f"{len(cells)} values for {len(columns)} columns")
-            rows.append(_row(dict(zip(columns, cells)), bases))
-        except NwsError as error:
-            raise NwsError(f"{path}, line {number}: {error}") from None
-    return Table(path, columns, tuple(rows))
+
+    def rows() -> Iterator[tuple[int, Row | NwsError]]:
+        for number, cells in lines[1:]:
+            try:
+                if len(cells) != len(columns):
+                    raise NwsError(f"{len(cells)} values for {len(columns)} columns")
+                yield number, _row(dict(zip(columns, cells)), list(places))
+            except NwsError as error:
+                yield number, NwsError(f"{path}, line {number}: {error}")
+
+    return columns, rows()
+
+
+def read_meta(folder: Path) -> HyperParameters:
+    """The hyper-parameters of a run, from its meta.csv."""
+    lines = _lines(folder / "meta.csv")
+    if len(lines) != 2:
+        raise NwsError(f"{folder / 'meta.csv'} must have a header and one row")
+    return HyperParameters.from_2020(dict(zip(lines[0][1], lines[1][1])))
+
+
+def table_row(hp: HyperParameters, where: str) -> list[object]:
+    """A row of a split table: the net's hyper-parameters, the sizes of its parts, the run's path."""
+    layout = cnn.layout(hp)
+    return [*hp.to_2020().values(), layout.size_of("conv"), layout.size_of("fc"), where]
 
 
 def write_table(path: str | Path, runs: Iterable[str | Path]) -> None:
     """Write a split table of runs (folders below the table's own) such as `python classifier.py` makes."""
     path = Path(path)
-    rows: list[list[object]] = [[*COLUMNS, *SIZES, PATH]]
+    rows: list[list[object]] = [list(HEADER)]
     for folder in map(Path, runs):
-        lines = _lines(folder / "meta.csv")
-        if len(lines) != 2:
-            raise NwsError(f"{folder / 'meta.csv'} must have a header and one row")
-        hp = HyperParameters.from_2020(dict(zip(lines[0][1], lines[1][1])))
         where = os.path.relpath(folder.resolve(), path.absolute().parent.resolve())
         if where.startswith(os.pardir):
             raise NwsError(f"{folder} is not below the table's folder: write the table above its runs")
-        layout = cnn.layout(hp)
-        rows.append([*hp.to_2020().values(), layout.size_of("conv"), layout.size_of("fc"), where])
+        rows.append(table_row(read_meta(folder), where))
     try:
         write_whole(path, csv_text(rows).encode())
     except OSError as error:
@@ -215,8 +241,6 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
 def _row(cells: dict[str, str], bases: list[Path]) -> Row:
     hp = HyperParameters.from_2020(cells)
     conv, fc = (_size(name, cells[name]) for name in SIZES)
-    if hp.depth_conv > _MOST_LAYERS or hp.depth_fc > _MOST_LAYERS:
-        raise NwsError(f"more than {_MOST_LAYERS} layers: no such net was trained")
     layout = cnn.layout(hp)
     if (conv, fc) != (layout.size_of("conv"), layout.size_of("fc")):
         raise NwsError(
@@ -252,10 +276,8 @@ def _folder(cell: str, bases: list[Path]) -> tuple[Path, tuple[Path, ...]]:
         if inside(folder, places):
             return folder, places
     if not all(inside(folder, places) for folder in candidates):
-        raise NwsError(
-            f"the path {cell!r} leaves the table's folder and the current one: name its place with --root, if you trust it"
-        )
-    raise NwsError(f"the path {cell!r} is no folder, neither from the table's folder nor from the current one")
+        raise NwsError(f"the path {cell!r} leaves the table's folder: name its place with --root, if you trust it")
+    raise NwsError(f"the path {cell!r} is no folder, seen from the table's")
 
 
 def _value(cell: str) -> Any:

@@ -6,6 +6,7 @@ plan.py    zoo.json: what the zoo was planned to be
 split.py   which nets are test nets
 index.py   index.parquet, derived from the nets
 reader.py  random slices without loading whole nets
+properties.py which properties the nets have
 select.py  which nets a task may use, and why the others are left out
 verify.py  every byte checked; damaged files moved aside
 describe.py the zoo in numbers, and its card

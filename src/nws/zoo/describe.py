@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from nws.space import PROPERTIES
-from nws.zoo.netfile import FORMAT
+from nws.space import Property
+from nws.zoo.plan import FORMAT
 from nws.zoo.select import converged_mask
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def summary(zoo: Zoo) -> dict[str, Any]:
         "damaged": len(zoo.damaged),
         "status": _counts(frame["status"]),
         "split": _counts(frame["split"]),
-        "properties": {name: _property(frame, name) for name in PROPERTIES},
-        "accuracies": {str(name): _accuracy(group) for name, group in frame.groupby("dataset")},
+        "properties": {name: _property(frame, known) for name, known in zoo.properties.items()},
+        "accuracies": {str(name): _accuracy(group) for name, group in frame.groupby(frame["dataset"].fillna("not recorded"))},
         "snapshots": _range(frame["snapshots"]),
         "weights": _range(frame["weights"]),
         "epochs": _range(frame["epochs"]),
@@ -44,11 +45,12 @@ def card(zoo: Zoo) -> str:
     """See `Zoo.card`."""
     facts = summary(zoo)
     rows = [
-        f"| {name} | {', '.join(f'{option} ({n})' for option, n in counts.items())} |"
+        f"| {_cell(name)} | {', '.join(f'{_cell(option)} ({n})' for option, n in counts.items())} |"
         for name, counts in facts["properties"].items()
         if "min" not in counts
     ]
-    sets = ", ".join(facts["accuracies"]) or "none yet"
+    sets = ", ".join(map(_cell, facts["accuracies"])) or "none yet"
+    made = f"with random hyper-parameters (seed {zoo.seed})" if "imported" not in zoo.settings else "elsewhere"
     lines = [
         "---",
         f"pretty_name: {json.dumps(f'Zoo of neural networks: {zoo.path.name}')}",
@@ -61,7 +63,7 @@ def card(zoo: Zoo) -> str:
         f"# {zoo.path.name}",
         "",
         f"{facts['nets']:,} small convolutional networks with {facts['snapshots']['max'] or 0} snapshots of their weights each, "
-        f"trained on {sets} with random hyper-parameters (seed {zoo.seed}), to study what weights tell about training.",
+        f"trained on {sets} {made}, to study what weights tell about training.",
         "`index.parquet` has a row per net, `nets/` a safetensors file per net. Read with `nws.Zoo(folder)`.",
         "",
         "| property | options (nets) |",
@@ -72,8 +74,13 @@ def card(zoo: Zoo) -> str:
     return "\n".join(lines)
 
 
-def _property(frame: pd.DataFrame, name: str) -> dict[str, Any]:
-    return _range(frame[name]) if PROPERTIES[name].continuous else _counts(frame[name])
+def _property(frame: pd.DataFrame, property: Property) -> dict[str, Any]:
+    return _range(frame[property.name]) if property.continuous else _counts(frame[property.name])
+
+
+def _cell(text: str) -> str:
+    """In a Markdown table, where a foreign zoo's names may be anything."""
+    return html.escape(text).replace("|", "&#124;")
 
 
 def _counts(column: pd.Series) -> dict[str, int]:

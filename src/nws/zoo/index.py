@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DTYPES = {str: "str", float: "float64", int: "int64", bool: "bool"}
+_OWN = {p.name: _DTYPES[p.type] for p in PROPERTIES.values()}
 COLUMNS: dict[str, str] = {
-    **{p.name: _DTYPES[p.type] for p in PROPERTIES.values()},
+    **_OWN,
     "split": "str",
     "status": "str",
     "snapshots": "int64",
@@ -34,6 +36,8 @@ COLUMNS: dict[str, str] = {
 }
 # Beside the file name, what tells that a file is still the one whose header we read.
 _STORED = {**COLUMNS, "mtime_ns": "int64"}
+_FIXED = {name: dtype for name, dtype in _STORED.items() if name not in _OWN}
+_MOST_RECORDED = 1000  # columns: what more the nets recorded stays in their files
 _NAME = re.compile(r"(\d{6,9})\.safetensors")
 _RECENT_NS = 2_000_000_000  # the coarsest clock of a file system
 
@@ -86,10 +90,10 @@ def read(root: Path) -> pd.DataFrame | None:
         return None
     try:
         frame = pd.read_parquet(path)
-        if list(frame.columns) != list(_STORED) or not frame.index.is_unique:
+        if list(frame.columns)[: len(_STORED)] != list(_STORED) or not frame.columns.is_unique or not frame.index.is_unique:
             return None
         frame.index = frame.index.astype("int64")
-        return frame.astype(_STORED)
+        return _typed(frame)
     except Exception:  # derived data: whatever is wrong with it, and pyarrow knows many errors, the nets tell the truth
         return None
 
@@ -116,13 +120,21 @@ def update(root: Path, known: pd.DataFrame | None) -> tuple[pd.DataFrame, list[t
         except NwsError as error:
             if path.exists():  # else it was moved away since the scan
                 damaged.append((_relative(root, path), str(error)))
-    fresh = pd.DataFrame.from_dict(rows, orient="index", columns=list(_STORED)).astype(_STORED)
-    frame = fresh if kept is None or kept.empty else kept if fresh.empty else pd.concat([kept, fresh])
-    frame = frame.sort_index()
+    names = [*_STORED, *_recorded_names(rows, [] if kept is None else recorded(kept))]
+    columns = {name: [row.get(name) for row in rows.values()] for name in names}
+    fresh = pd.DataFrame(columns, index=list(rows), dtype=object)
+    known_columns = [] if kept is None else [kept.astype(object)]  # as objects: 3 beside a missing value would become 3.0
+    frame = kept if kept is not None and not rows else pd.concat([*known_columns, fresh])
+    frame = _typed(frame.sort_index())
     frame.index = frame.index.astype("int64").rename("net")
     # Never from the file: a stranger's index must not lead outside the folder.
     frame["path"] = [_relative(root, net_path(root, number)) for number in frame.index.tolist()]
-    return frame.astype(_STORED), damaged
+    return frame.astype({"path": "str"}), damaged
+
+
+def recorded(frame: pd.DataFrame) -> list[str]:
+    """The columns of properties that are not ours."""
+    return [name for name in frame.columns if name not in _STORED]
 
 
 def write(root: Path, frame: pd.DataFrame) -> None:
@@ -134,24 +146,61 @@ def write(root: Path, frame: pd.DataFrame) -> None:
 
 def _still_true(known: pd.DataFrame, found: Scan) -> pd.DataFrame:
     files = zip(known.index.tolist(), known["bytes"].tolist(), known["mtime_ns"].tolist(), strict=True)
-    return known[[found.nets.get(number) == (size, time) for number, size, time in files]]
+    true = [number for number, size, time in files if found.nets.get(number) == (size, time)]
+    return known.loc[true]  # by number: an empty mask would select columns
 
 
 def _row(header: Header) -> dict[str, Any]:
-    return {
-        **header.hp.to_dict(),
+    fixed = {
         "split": header.split,
         "status": header.status,
         "snapshots": header.snapshots,
         "weights": header.weights,
         "weights_conv": header.layout.size_of("conv"),
-        "epochs": max(header.records - 1, 0),
+        "epochs": header.epochs,
         **{name: float("nan") if value is None else value for name, value in header.accuracies.items()},
         "seconds": header.seconds,
         "path": "",
         "bytes": header.bytes,
         "sha256": header.theta_sha256,
     }
+    # A recorded "status" or "path" is not ours: it gets a column of its own.
+    values = {name if name not in _FIXED else f"recorded.{name}": value for name, value in header.hp.to_dict().items()}
+    return {**values, **fixed}
+
+
+def _recorded_names(rows: Mapping[int, Mapping[str, Any]], known: list[str]) -> list[str]:
+    """Columns beyond ours in order of appearance, those of the stored index first."""
+    names = dict.fromkeys(known)
+    for row in rows.values():
+        names.update(dict.fromkeys(name for name in row if name not in _STORED))
+    return list(names)[:_MOST_RECORDED]
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Every column in its type; a property's is ours only where every net has it, and in kind."""
+    frame = frame.astype(_FIXED)
+    types = {name: _column_type(frame[name], _OWN.get(name, "")) for name in [*_OWN, *recorded(frame)]}
+    for name, dtype in types.items():
+        if dtype == "text":  # values of several kinds
+            frame[name], types[name] = frame[name].map(str, na_action="ignore"), "str"
+    return frame.astype(types)
+
+
+def _column_type(column: pd.Series, own: str) -> str:
+    if own in ("int64", "float64", "bool") and column.dtype == own:
+        return own
+    values = column.dropna().tolist()
+    kinds, complete = {type(value) for value in values}, len(values) == len(column)
+    if not values:
+        return own if complete and own else "float64" if own != "str" else "str"
+    if kinds == {int} and own != "float64":
+        return "int64" if complete else "Int64"
+    if kinds <= {int, float}:
+        return "float64"
+    if kinds == {bool}:
+        return "bool" if complete else "boolean"
+    return "str" if kinds == {str} else "text"
 
 
 def _folders(root: Path) -> list[Path]:

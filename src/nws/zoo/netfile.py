@@ -22,10 +22,12 @@ import numpy as np
 from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.net import HISTORY, STATUSES, Net
+from nws.recorded import Recorded
 from nws.space import HyperParameters
 from nws.zoo.splits import SPLITS
 
-FORMAT = 1
+OWN, FOREIGN = 1, 2  # formats: nets of our space, which every nws reads; nets of any other
+FORMAT = FOREIGN  # the newest we read
 HEADER_LIMIT = 16 << 20  # bytes; ours have 3,000
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
@@ -45,7 +47,7 @@ class Header:
     """What a file says about its net, without any weights. `offsets`: tensor name -> its first byte in the file."""
 
     number: int
-    hp: HyperParameters
+    hp: HyperParameters | Recorded
     layout: Layout
     status: str
     split: str
@@ -54,6 +56,7 @@ class Header:
     snapshots: int
     weights: int
     records: int
+    epochs: int
     offsets: Mapping[str, int]
     bytes: int
     theta_sha256: str
@@ -75,7 +78,7 @@ def encode(net: Net, split: str) -> bytes:
         "history": np.ascontiguousarray(net.history, "<f8"),
     }
     metadata = {
-        "format": str(FORMAT),
+        "format": str(OWN if isinstance(net.hp, HyperParameters) else FOREIGN),
         "number": str(net.number),
         "hyper_parameters": json.dumps(net.hp.to_dict()),
         "layout": net.layout.to_json(),
@@ -87,6 +90,8 @@ def encode(net: Net, split: str) -> bytes:
         "theta_sha256": _sha256(tensors["theta"]),
         "records_sha256": _sha256(tensors["epoch"], tensors["history"]),
     }
+    if not isinstance(net.hp, HyperParameters):
+        metadata["epochs"] = str(int(net.epoch[-1]))
     return save(tensors, {**metadata, "metadata_sha256": _metadata_sha256(metadata)})
 
 
@@ -150,7 +155,10 @@ def parse_header(descriptor: int, path: Path, number: int | None = None) -> tupl
         if not isinstance(entries, dict):
             raise damaged(path, "its header is no JSON object")
         metadata = _checked_metadata(entries.pop("__metadata__", None))
-        if int(metadata["format"]) > FORMAT:
+        version = _whole_number(metadata["format"])
+        if version < OWN:
+            raise ValueError(f"format {version} never was")
+        if version > FORMAT:
             raise NewerFormatError(f"{path}: format {metadata['format']} was written by a newer nws: upgrade nws")
         shapes, offsets = _checked_tensors(entries, 8 + len(text), size)
         header = _header(metadata, shapes, offsets, size)
@@ -270,7 +278,9 @@ def _checked_tensors(entries: dict[str, Any], start: int, size: int) -> tuple[di
 
 def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offsets: dict[str, int], size: int) -> Header:
     layout = _layout(metadata["layout"])
-    hp = HyperParameters.from_mapping(json.loads(metadata["hyper_parameters"]))
+    values = json.loads(metadata["hyper_parameters"])
+    own = _whole_number(metadata["format"]) == OWN
+    hp = HyperParameters.from_mapping(values) if own else Recorded(values)
     accuracies = json.loads(metadata["accuracies"])
     (snapshots, weights), (records, columns) = shapes["theta"], shapes["history"]
     if weights != layout.size or not snapshots or not weights:
@@ -279,8 +289,6 @@ def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offset
         raise ValueError("epoch or history have the wrong shape")
     if set(accuracies) != set(ACCURACIES) or not all(a is None or type(a) is float for a in accuracies.values()):
         raise ValueError("its accuracies cannot be read")
-    if max(v for v in hp.to_dict().values() if isinstance(v, int)) >= 1 << 63:
-        raise ValueError("a hyper-parameter is too large")
     if metadata["status"] not in STATUSES:
         raise unknown("status", metadata["status"], STATUSES)
     if metadata["split"] not in SPLITS:
@@ -296,6 +304,7 @@ def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offset
         snapshots=snapshots,
         weights=weights,
         records=records,
+        epochs=max(records - 1, 0) if own else _whole_number(metadata["epochs"]),
         offsets=offsets,
         bytes=size,
         theta_sha256=metadata["theta_sha256"],
@@ -311,7 +320,7 @@ def _layout(text: str) -> Layout:
 
 def _whole_number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise ValueError(f"number {text[:20]!r} is no net's number")
+        raise ValueError(f"number {text[:20]!r} is no whole number below 10^9")
     return int(text)
 
 

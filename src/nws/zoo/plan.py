@@ -13,8 +13,9 @@ from typing import Any
 from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.space import Space
-from nws.zoo.netfile import FORMAT, HEADER_LIMIT, plain
+from nws.zoo.netfile import HEADER_LIMIT, plain
 
+FORMAT = 1  # of zoo.json; nets have their own
 NETS_LIMIT = 10_000_000
 _DEFAULTS: dict[str, Any] = {"space": None, "seed": 0, "nets": None, "images": {}, "settings": {}, "versions": {}}
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nws.errors import NwsError, unknown
 from nws.layout import PARTS
-from nws.space import PROPERTIES, Space
+from nws.space import Property, Space
 from nws.zoo.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -39,15 +39,10 @@ def part_sizes(frame: pd.DataFrame, part: str) -> pd.Series:
     return sizes[part]
 
 
-def check_property(name: str | None) -> None:
-    if name not in PROPERTIES:
-        raise unknown("property", name, PROPERTIES)
-
-
 def select(
     frame: pd.DataFrame,
     space: Space | None,
-    property: str | None,
+    property: Property | None,
     converged: bool | Mapping[str, float],
     split: str | None,
     part: str,
@@ -65,8 +60,6 @@ def select(
         if frame.empty:
             raise NwsError(f"no net is left ({'; '.join(notes)}): choose less strictly, or sample more nets")
 
-    if property is not None:
-        check_property(property)
     if frame.empty:
         raise NwsError("the zoo holds no nets yet: run `nws sample` first")
     if split is not None:
@@ -80,6 +73,7 @@ def select(
         keep(converged_mask(frame, converged), "not converged (test accuracy below the threshold)")
     _keep_long_enough(frame, part, slice_length, keep)
     if property is not None:
+        keep(frame[property.name].notna(), f"nobody recorded their {property.name}")
         notes += _absent_options(frame, space, property)
     return frame, notes
 
@@ -99,20 +93,21 @@ def _keep_long_enough(frame: pd.DataFrame, part: str, slice_length: int | None, 
     keep(sizes >= slice_length, f"{of} shorter than a slice of {slice_length:,}")
 
 
-def _absent_options(frame: pd.DataFrame, space: Space | None, name: str) -> list[str]:
-    if PROPERTIES[name].continuous:
+def _absent_options(frame: pd.DataFrame, space: Space | None, property: Property) -> list[str]:
+    if property.continuous:
         return []
-    present = set(frame[name].tolist())
-    planned = space.options[name] if space else PROPERTIES[name].options
+    present = set(frame[property.name].tolist())
+    planned = space.options[property.name] if space else property.options
     absent = [str(option) for option in planned if option not in present]
-    return [f"no net has {name}={' or '.join(absent)}"] if absent and len(planned) > 1 else []
+    return [f"no net has {property.name}={' or '.join(absent)}"] if absent and len(planned) > 1 else []
 
 
-def balanced(frame: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
+def balanced(frame: pd.DataFrame, property: Property, seed: int) -> pd.DataFrame:
     """As many nets of each option as the rarest has, drawn at random, in the order of their numbers."""
     import numpy as np
 
-    if PROPERTIES[name].continuous:
+    name = property.name
+    if property.continuous:
         raise NwsError(f"{name} is continuous, it has no classes to balance: leave balance off")
     least = int(frame[name].value_counts().min())
     rng = np.random.default_rng(seed)

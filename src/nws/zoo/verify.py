@@ -19,6 +19,7 @@ Progress = Callable[[int, int], None]
 class Report:
     """What `Zoo.verify` found, and did.
 
+    imported  the nets come from elsewhere: what is missing is imported, not trained
     checked   nets' files read, each to the last byte
     damaged   (path in the zoo, why) of each file that is not what was written
     lost      numbers that the index lists and nets/ lacks: they were there once
@@ -30,6 +31,7 @@ class Report:
 
     root: Path
     repaired: bool = False
+    imported: bool = False
     checked: int = 0
     damaged: list[tuple[str, str]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
@@ -60,16 +62,17 @@ class Report:
         if not self.ok and not self.repaired:
             words.append(f"to move damaged files aside and list what is left run `nws verify {self.root} --repair`")
         if self.missing:
-            again = f"it trains the {_count(len(self.missing), 'missing net')}"
-            words.append(f"run the same `nws sample` command: {again}{' again' if self.moved or self.lost else ''}")
+            command, does = ("nws import", "imports") if self.imported else ("nws sample", "trains")
+            again = f"it {does} the {_count(len(self.missing), 'missing net')}"
+            words.append(f"run the same `{command}` command: {again}{' again' if self.moved or self.lost else ''}")
         return words
 
 
-def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None) -> Report:
-    """See `Zoo.verify`. nets: the planned number."""
+def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None, imported: bool = False) -> Report:
+    """See `Zoo.verify`. nets: the planned number; imported: its nets come from elsewhere."""
     found = index.scan(root)
     state, listed = _index_state(root, found)
-    report = Report(root, repair, index=state, lost=sorted(listed - set(found.nets)))
+    report = Report(root, repair, imported, index=state, lost=sorted(listed - set(found.nets)))
     bad: list[Path] = []
     for path in found.misplaced:
         report.damaged.append((_relative(root, path), str(damaged(path, "its name is not that of a net"))))

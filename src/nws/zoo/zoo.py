@@ -17,11 +17,12 @@ from nws.atomic import flush_folder, is_temporary, write_whole
 from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.net import Net
-from nws.space import PROPERTIES, Space
+from nws.space import Property, Space
 from nws.zoo import describe, index, lock, verify
 from nws.zoo import select as selection
 from nws.zoo.netfile import encode, net_path, read_net, read_records
 from nws.zoo.plan import Plan
+from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
 from nws.zoo.splits import SPLITS, split
 
@@ -164,8 +165,17 @@ class Zoo:
 
     @property
     def index(self) -> pd.DataFrame:
-        """One row per net, by number: hyper-parameters, split, status, sizes, accuracies ... (docs/format.md). A copy."""
+        """One row per net, by number: hyper-parameters, split, status, sizes, accuracies ... (docs/format.md). A copy.
+
+        Of foreign nets what is not recorded is missing, and what only they have stands in columns at the end.
+        """
         return self._frame()
+
+    @property
+    def properties(self) -> dict[str, Property]:
+        """What is known of the nets' trainings, by name: our hyper-parameters, and what the source of foreign nets recorded."""
+        frame = self._frame()
+        return properties(frame, index.recorded(frame))
 
     @property
     def damaged(self) -> list[tuple[str, str]]:
@@ -237,13 +247,14 @@ class Zoo:
         Diverged nets are always left out, and those whose part is shorter than a slice. converged: True for the paper's
         thresholds on the last test accuracy, or a mapping image set -> accuracy over them. NwsError when no net remains.
         """
-        return selection.select(self._frame(), self.space, property, converged, split, part, slice_length)
+        known = None if property is None else self._property(property)
+        return selection.select(self._frame(), self.space, known, converged, split, part, slice_length)
 
     def varying(self) -> list[str]:
         """The properties that can be told apart here: those that are not the same in every net that trained."""
         frame = self._frame()
         usable = frame[frame["status"] == "ok"]
-        return [name for name in PROPERTIES if usable[name].nunique() > 1]
+        return [name for name in self.properties if usable[name].nunique() > 1]
 
     def load(
         self,
@@ -264,7 +275,7 @@ class Zoo:
         """
         frame, _ = self.select(property, part=part, slice_length=slice_length, **which)
         if balance:
-            frame = selection.balanced(frame, property, seed)
+            frame = selection.balanced(frame, self._property(property), seed)
         nets, times = _rows(frame, snapshots)
         y = np.array(frame[property].tolist()).repeat(len(nets) // len(frame))
         if slice_length is None:
@@ -284,7 +295,7 @@ class Zoo:
         index. NwsError when the folder cannot be written.
         """
         try:
-            report = verify.verify(self.path, self.planned, repair, progress)
+            report = verify.verify(self.path, self.planned, repair, progress, "imported" in self.settings)
         except OSError as error:
             raise NwsError(f"{self.path}: cannot be repaired ({error.strerror}): see that you may write to it") from None
         if repair:
@@ -305,7 +316,13 @@ class Zoo:
         if self._index is None or self._stamp is None or self._stamp != index.stamp(self.path):
             self.refresh()
         assert self._index is not None
-        return self._index[list(index.COLUMNS)]
+        return self._index[[*index.COLUMNS, *index.recorded(self._index)]]
+
+    def _property(self, name: str) -> Property:
+        known = self.properties
+        if name not in known:
+            raise unknown("property", name, known)
+        return known[name]
 
 
 def _check_same(root: Path, plan: Plan, wanted: Plan, compare_images: bool) -> None:

@@ -1,0 +1,39 @@
+"""A zoo in another format: one net in memory at a time, files whole or not there, finished ones left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nws.errors import NwsError, unknown
+from nws.exporters import matrices, nws2020, state_dicts
+from nws.exporters.job import Job, Tell
+from nws.zoo import Zoo
+
+_WRITERS: dict[str, Callable[[Job], dict[str, Any]]] = {
+    "nws2020": nws2020.write,
+    "state-dict": state_dicts.write,
+    "numpy": matrices.write,
+}
+KINDS = tuple(_WRITERS)
+
+
+def export(
+    zoo: Zoo, kind: str, out: str | Path, snapshots: Sequence[int] = (), tell: Tell = lambda done, of, where: None
+) -> dict[str, Any]:
+    """Write the zoo's nets to the folder `out` in a format of `KINDS`; the same call goes on where it stopped.
+
+    snapshots: numbers from 1, all when none is given. Returns what was done: nets, files, skipped. NwsError when `out` holds
+    something else, cannot be written, or no net fits the format.
+    """
+    if kind not in _WRITERS:
+        raise unknown("format", kind, KINDS)
+    if zoo.index.empty:
+        raise NwsError(f"{zoo.path} holds no nets: nothing to export")
+    job = Job(zoo, Path(out), tuple(snapshots), tell)
+    try:
+        job.claim(kind)
+        return {"zoo": str(zoo.path), "format": kind, "out": str(out), **_WRITERS[kind](job)}
+    except OSError as error:
+        raise NwsError(f"{error.filename or out}: {error.strerror or error}: free some space or name another folder") from None

@@ -1,0 +1,16 @@
+"""Strangers' files of weights, read without running anything that they contain.
+
+checkpoint.py   Checkpoint, what reading yields, and Limits, what is refused before it is read
+reading.py      which format a file has
+state.py        nested training states -> named arrays
+archive.py      zip archives: what they claim is checked before they are opened
+order.py        named arrays -> layout and theta
+safetensors_file.py, torch_file.py, npz.py, onnx_file.py, hdf5.py   one module per file format
+unpickling.py   pickles of unknown classes, read with stand-ins
+"""
+
+from nws.weights.checkpoint import Checkpoint, Limits
+from nws.weights.order import Ordered, ordered
+from nws.weights.reading import SUFFIXES, read
+
+__all__ = ["SUFFIXES", "Checkpoint", "Limits", "Ordered", "ordered", "read"]

@@ -1,0 +1,57 @@
+"""Zip archives (.pt, .npz, .keras) of strangers: what they claim is checked before anything is unpacked."""
+
+from __future__ import annotations
+
+import contextlib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from nws.errors import NwsError
+from nws.weights.checkpoint import Limits, check_file, shown
+
+# Stored, deflated: what torch, numpy and Keras write. Others (bzip2, lzma) reach ratios that no limit of ours foresees.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, UnicodeDecodeError, ValueError)
+
+
+@contextlib.contextmanager
+def opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """The archive, if what it claims is sensible. NwsError else, and for whatever turns out to be broken while it is read."""
+    size = check_file(path, limits)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check(archive, size, path, limits)
+            yield archive
+    except NwsError:
+        raise
+    except _BROKEN as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise NwsError(f"{shown(path)} is a damaged archive ({said[:120]}): copy it anew") from None
+
+
+def entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """The bytes of an entry, never more than `most` whatever it claims."""
+    with archive.open(name) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise NwsError(f"{name[:80]!r} is larger than {most:,} bytes")
+    return data
+
+
+def _check(archive: zipfile.ZipFile, size: int, path: Path, limits: Limits) -> None:
+    entries = archive.infolist()
+    if len(entries) > limits.tensors + 100:
+        raise NwsError(f"{shown(path)} holds {len(entries):,} entries: no checkpoint has so many")
+    names = {e.filename for e in entries}
+    if len(names) < len(entries):
+        raise NwsError(f"{shown(path)} holds two entries of one name: it was not written by a program that saves weights")
+    unpacked = sum(e.file_size for e in entries)
+    packed = sum(e.compress_size for e in entries)
+    if packed > size:  # entries that share their bytes: a zip bomb without nesting
+        raise NwsError(f"{shown(path)}: its entries overlap")
+    if unpacked > limits.bytes or unpacked > limits.ratio * max(size, 4096):
+        raise NwsError(f"{shown(path)}: {size:,} bytes would become {unpacked:,}: this is no file of weights")
+    if wrong := [e for e in entries if e.compress_type not in _METHODS or e.flag_bits & 1]:
+        raise NwsError(f"{shown(path)}: {wrong[0].filename[:80]!r} is encrypted or packed in a way that is not read")

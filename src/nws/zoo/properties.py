@@ -1,0 +1,49 @@
+"""Which properties the nets of a zoo have: ours, and those that only a foreign zoo's source recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from nws.errors import NwsError
+from nws.space import PROPERTIES, Property
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A number with more different values than this is a quantity, to be regressed; with fewer its values are classes.
+MOST_OPTIONS = 20
+MOST_CLASSES = 100  # a text with more different values names a net rather than describes it
+_RECORDED = "recorded by the zoo's source"
+
+
+def properties(frame: pd.DataFrame, recorded: Iterable[str]) -> dict[str, Property]:
+    """name -> property, of those that any net has. `recorded`: the columns beyond ours.
+
+    Ours stay ours while all values are possible in our space; any other is described by the values that occur.
+    """
+    if frame.empty:
+        return dict(PROPERTIES)
+    found: dict[str, Property] = {}
+    for name in [*PROPERTIES, *recorded]:
+        values = frame[name].dropna().unique().tolist()
+        if not values:
+            continue
+        if name in PROPERTIES and _is_ours(PROPERTIES[name], values):
+            found[name] = PROPERTIES[name]
+        elif not isinstance(values[0], str) or len(values) <= MOST_CLASSES:
+            found[name] = _described(name, sorted(values))
+    return found
+
+
+def _is_ours(own: Property, values: list[Any]) -> bool:
+    try:
+        return all(type(own.check(value)) is type(value) for value in values)
+    except NwsError:
+        return False
+
+
+def _described(name: str, values: list[Any]) -> Property:
+    if len(values) > MOST_OPTIONS and not isinstance(values[0], str):
+        return Property(name, (float(values[0]), float(values[-1])), _RECORDED, continuous=True)
+    return Property(name, tuple(values), _RECORDED)
