@@ -16,23 +16,38 @@ if TYPE_CHECKING:
     from nws.protocol import Task
     from nws.zoo import Zoo
 
+Properties = Annotated[
+    str, Parameter(name="--property", help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES))
+]
+Slice = Annotated[
+    str | None,
+    Parameter(name="--slice", help="Weights a meta-classifier sees at once, or whole; default: dmc 5000, SVMs whole nets."),
+]
+Without = Annotated[
+    str | None,
+    Parameter(
+        help="Take weights out of the nets, comma between: " + ", ".join(STRIPS) + " (moving: mean and var; norm: all four)."
+    ),
+]
+WithoutAt = Annotated[
+    Literal["test", "both"], Parameter(help="test: learn with them, test without, as in the paper; both: never see them.")
+]
+Only = Annotated[
+    list[str] | None, Parameter(negative="", help="Only nets that have this, e.g. --only batch_norm=off; may be repeated.")
+]
+
 
 @app.command
 def classify(
     zoo: ZooPath,
     /,
     *,
-    properties: Annotated[
-        str, Parameter(name="--property", help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES))
-    ] = "all",
+    properties: Properties = "all",
     meta: Annotated[
         str, Parameter(help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc.")
     ] = "svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480",
     snapshots: Annotated[str | None, Parameter(help="11:20, 20, or 1,5,20; default: the last four.")] = None,
-    slice_length: Annotated[
-        str | None,
-        Parameter(name="--slice", help="Weights a meta-classifier sees at once, or whole; default: dmc 5000, SVMs whole nets."),
-    ] = None,
+    slice_length: Slice = None,
     part: Annotated[Literal["all", "conv", "fc"], Parameter(help="Which part of the nets is read.")] = "all",
     rounds: Annotated[int, Parameter(help="Independent repetitions.")] = 10,
     seed: Annotated[int, Parameter(help="Of splits, slices and meta-classifiers.")] = 0,
@@ -40,18 +55,9 @@ def classify(
         Literal["rounds", "stored"], Parameter(help="rounds: each round draws its own test nets; stored: the zoo's split in all.")
     ] = "rounds",
     converged: Annotated[bool, Parameter(negative="", help="Only nets above the paper's accuracy thresholds.")] = False,
-    without: Annotated[
-        str | None,
-        Parameter(
-            help="Take weights out of the nets, comma between: " + ", ".join(STRIPS) + " (moving: mean and var; norm: all four)."
-        ),
-    ] = None,
-    without_at: Annotated[
-        Literal["test", "both"], Parameter(help="test: learn with them, test without, as in the paper; both: never see them.")
-    ] = "test",
-    only: Annotated[
-        list[str] | None, Parameter(negative="", help="Only nets that have this, e.g. --only batch_norm=off; may be repeated.")
-    ] = None,
+    without: Without = None,
+    without_at: WithoutAt = "test",
+    only: Only = None,
     steps: Annotated[
         int, Parameter(help="Training steps of the DMC at most: minutes a round on a CPU. The paper's local DMC takes 125,000.")
     ] = 200,
