@@ -13,7 +13,7 @@ from fabricated import fabricated_zoo, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nws import FIXED, report
+from nws import FIXED, cli, report
 from nws.errors import NwsError
 from nws.report import data, findings, glance, page
 from nws.report.packing import MISSING, packed, plain, quantised
@@ -223,6 +223,20 @@ def test_an_empty_zoo_is_refused_and_few_nets_still_make_a_page(tmp_path):
     written = report.write(zoo, tmp_path / "r.html")
     assert written.absent[0] == "plane"
     assert written.bytes == (tmp_path / "r.html").stat().st_size
+
+
+# The command
+
+
+def test_the_command_tells_what_it_wrote(zoo, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "r.html"
+    monkeypatch.setattr("sys.argv", ["nws", "report", str(zoo.path), "--out", str(out), "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["path"], said["bytes"], said["nets"]) == (str(out), out.stat().st_size, 13)
+    assert [file.name for file in tmp_path.iterdir()] == ["r.html"]
 
 
 # Size

@@ -62,7 +62,8 @@ function paintHeatmap(map) {
   grid.values.forEach((row, r) => row.forEach((value, c) => {
     if (Number.isNaN(value)) return;
     context.fillStyle = css(heat((value - grid.low) / (grid.high - grid.low || 1)));
-    context.fillRect(left + c * w, top + r * h, Math.ceil(w * ratio) / ratio, Math.ceil(h * ratio) / ratio);
+    const [x0, x1, y0, y1] = [left + c * w, left + (c + 1) * w, top + r * h, top + (r + 1) * h].map((v) => Math.round(v * ratio) / ratio);
+    context.fillRect(x0, y0, x1 - x0, y1 - y0); // whole pixels: no seams
   }));
   labels(context, map, width);
   if (map.at) {

@@ -92,7 +92,7 @@ function paint(plot) {
   const { toX, toY } = transform(plot, ratio);
   const [trail, progress, selected] = [state.get("trail"), state.get("progress"), state.get("selected")];
   plot.pixels.fill(wordOfHex(styled("--plot")));
-  const cloud = stamp((points.count > 20000 ? 1.25 : 1.7) * ratio, 0.5);
+  const cloud = stamp((points.count > 20000 ? 1 : 1.7) * ratio, 0.5);
   if (trail !== "none") {
     for (let k = 0; k < points.count; k++) {
       const i = order[k];
