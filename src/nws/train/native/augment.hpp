@@ -57,19 +57,21 @@ class FramedPictures {
 public:
     FramedPictures() : words_(size_t(LANES) * WORDS) {}
 
-    // The fourth byte of a word is the next pixel's; nobody looks at it. The last pixel is read a byte early.
+    // Four pixels at a time. The last four are read 4 bytes early, so that no load leaves the picture.
     void load(const Pictures& pictures, const int64_t* index) {
+        typedef uint8_t Bytes __attribute__((vector_size(16), may_alias));
         for (int lane = 0; lane < LANES; lane++) {
             const uint8_t* from = pictures.at(index[lane]);
             uint32_t* to = words_.data() + lane * WORDS + PITCH + 1;
-            for (int h = 0; h < SIDE; h++, from += SIDE * CHANNELS, to += PITCH) {
-                bool last = h == SIDE - 1;
-                for (int w = 0; w < SIDE - last; w++) std::memcpy(to + w, from + CHANNELS * w, 4);
-                if (last) {
-                    std::memcpy(to + SIDE - 1, from + CHANNELS * (SIDE - 1) - 1, 4);
-                    to[SIDE - 1] >>= 8;
+            for (int h = 0; h < SIDE; h++, to += PITCH)
+                for (int w = 0; w < SIDE; w += 4, from += 4 * CHANNELS) {
+                    bool last = h == SIDE - 1 && w == SIDE - 4;
+                    Bytes bytes, words;
+                    std::memcpy(&bytes, from - 4 * last, sizeof bytes);
+                    if (last) bytes = __builtin_shufflevector(bytes, bytes, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 0, 0, 0);
+                    words = __builtin_shufflevector(bytes, Bytes{}, 0, 1, 2, 16, 3, 4, 5, 16, 6, 7, 8, 16, 9, 10, 11, 16);
+                    std::memcpy(to + w, &words, sizeof words);
                 }
-            }
         }
     }
 
@@ -80,23 +82,45 @@ public:
         IntVec column = to_int(x), row = to_int(y);  // not negative: towards zero is down
         Vec right = x - to_float(column), down = y - to_float(row);
         IntVec place = row * PITCH + column;
-        alignas(64) int32_t corner[4][LANES];
-        for (int lane = 0; lane < LANES; lane++) {
-            const uint32_t* word = words_.data() + lane * WORDS + place[lane];
-            corner[0][lane] = int32_t(word[0]), corner[1][lane] = int32_t(word[1]);
-            corner[2][lane] = int32_t(word[PITCH]), corner[3][lane] = int32_t(word[PITCH + 1]);
-        }
+        alignas(64) int32_t places[LANES];
+        *reinterpret_cast<IntVec*>(places) = place;
+        IntVec corner[4];
+        fetch_row(places, 0, corner[0], corner[1]);
+        fetch_row(places, PITCH, corner[2], corner[3]);
         Vec c[4][CHANNELS];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) unpack(*reinterpret_cast<IntVec*>(corner[i]), c[i]);
+        for (int i = 0; i < 4; i++) unpack(corner[i], c[i]);
 #pragma GCC unroll 3
         for (int k = 0; k < CHANNELS; k++) {
             Vec above = c[0][k] + right * (c[1][k] - c[0][k]), below = c[2][k] + right * (c[3][k] - c[2][k]);
-            colour[k] = (above + down * (below - above)) * (1.0f / 255.0f);
+            colour[k] = (above + down * (below - above)) * UNIT[k];
         }
     }
 
 private:
+    // The words at every lane's place and right of it: two by one load of 8 bytes, put in order in registers. By way of
+    // memory, word by word, sampling took a third longer.
+    NWS_INLINE void fetch_row(const int32_t* places, int below, IntVec& left, IntVec& right) const {
+        typedef int64_t TwoPairs __attribute__((vector_size(16)));
+        typedef int32_t Words __attribute__((vector_size(16)));
+        Words lefts[LANES / 4], rights[LANES / 4];
+#pragma GCC unroll 4
+        for (int part = 0; part < LANES / 4; part++) {
+            int64_t pair[4];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                int lane = 4 * part + i;
+                std::memcpy(&pair[i], words_.data() + lane * WORDS + places[lane] + below, sizeof pair[i]);
+            }
+            auto two = reinterpret_cast<Words>(TwoPairs{pair[0], pair[1]}),
+                 more = reinterpret_cast<Words>(TwoPairs{pair[2], pair[3]});
+            lefts[part] = __builtin_shufflevector(two, more, 0, 2, 4, 6);
+            rights[part] = __builtin_shufflevector(two, more, 1, 3, 5, 7);
+        }
+        left = reinterpret_cast<IntVec>(joined<LANES / 4>(lefts));
+        right = reinterpret_cast<IntVec>(joined<LANES / 4>(rights));
+    }
+
     static constexpr int PITCH = SIDE + 4, WORDS = (SIDE + 3) * PITCH;
     std::vector<uint32_t> words_;
 };

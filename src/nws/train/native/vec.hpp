@@ -30,6 +30,17 @@ NWS_INLINE Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
 NWS_INLINE void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
 NWS_INLINE Vec load_anywhere(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 NWS_INLINE void store_anywhere(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+// Keeps a value that was just loaded in its register. g++ 12 otherwise loads it again for every multiplication it stands
+// in, and then the two loads of a cycle limit the products: 4% of a step of the largest net.
+NWS_INLINE void hold(Vec& v) {
+#if defined(__x86_64__)
+    asm("" : "+v"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#else
+    (void)v;
+#endif
+}
 NWS_INLINE Vec all(float x) { return x - Vec{}; }
 
 NWS_INLINE Vec select(IntVec mask, Vec yes, Vec no) { return mask ? yes : no; }
@@ -59,6 +70,22 @@ NWS_INLINE Vec floor(Vec x) {
 template <class V, int... I>
 NWS_INLINE auto add_halves(V v, std::integer_sequence<int, I...>) {
     return __builtin_shufflevector(v, v, I...) + __builtin_shufflevector(v, v, (I + int(sizeof...(I)))...);
+}
+
+template <class V, int... I>
+NWS_INLINE auto side_by_side(V a, V b, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(a, b, I...);
+}
+
+// Vectors of four one after the other in one of LANES.
+template <int COUNT, class V>
+NWS_INLINE auto joined(const V* parts) {
+    if constexpr (COUNT == 1)
+        return parts[0];
+    else {
+        auto low = joined<COUNT / 2>(parts), high = joined<COUNT / 2>(parts + COUNT / 2);
+        return side_by_side(low, high, std::make_integer_sequence<int, 4 * COUNT>());
+    }
 }
 
 // Sum over the lanes: halves are added until four are left.

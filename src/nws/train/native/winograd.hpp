@@ -14,67 +14,29 @@
 // would square.
 //
 // Memory, per block and column of tiles (4 pixels wide, all rows):
-//     strip    [A][channel][row, with border][lane]     BT x        (stays in L2: 50 to 340 KB)
-//     weights  [group][A][channel][K rows][GROUP]       G w, broadcast
+//     strip    [A][channel][phase][row, with border][lane]     BT x        (stays in L2: 50 to 340 KB)
+//     weights  [group][A][phase][channel][tap][GROUP]          G w, broadcast
+// Phases: toom_cook.hpp; K = 7 has three with 4, 4, 3 taps, the others one with K.
 #pragma once
 
-#include <array>
-
 #include "convolution.hpp"
+#include "toom_cook.hpp"
 
 namespace nws {
-
-// The matrices for the points 0, +p, -p ... of `halves`, and infinity.
-template <int K>
-struct ToomCook {
-    static constexpr int M = 4, A = M + K - 1;
-    double g[A][K]{}, bt[A][A]{}, at[M][A]{};
-
-    // The points decide the rounding error; these are the best of a search over small fractions. Relative error of a
-    // layer for K = 3: 2.2e-7, 5: 5.8e-7, 7: 1.6e-6; by the definition: 1.2e-7, 2.3e-7, 3.1e-7; with the textbook's 1,
-    // 2, 1/2, 4 for K = 7: 5.1e-6.
-    static constexpr std::array<double, (A - 2) / 2> halves() {
-        if constexpr (K == 3) return {0.5, 2.0};
-        if constexpr (K == 5) return {1.0, 2.0, 0.5};
-        if constexpr (K == 7) return {0.5, 0.75, 4.0 / 3.0, 2.0};
-    }
-
-    constexpr ToomCook() {
-        double point[A - 1]{};
-        for (int f = 1; f < A - 1; f++) point[f] = halves()[(f - 1) / 2] * (f % 2 ? 1 : -1);
-        for (int f = 0; f < A; f++) {
-            bool infinity = f == A - 1;
-            // Row f of BT: the coefficients of the product of (x - point) over all the other points.
-            int degree = 0;
-            bt[f][0] = 1;
-            double scale = 1;
-            for (int other = 0; other < A - 1; other++) {
-                if (other == f) continue;
-                degree++;
-                for (int i = degree; i >= 0; i--)
-                    bt[f][i] = (i ? bt[f][i - 1] : 0) - point[other] * (i < degree ? bt[f][i] : 0);
-                if (!infinity) scale *= point[f] - point[other];
-            }
-            for (int k = 0; k < K; k++) g[f][k] = infinity ? k == K - 1 : power(point[f], k) / scale;
-            for (int i = 0; i < M; i++) at[i][f] = infinity ? i == M - 1 : power(point[f], i);
-        }
-    }
-
-    static constexpr double power(double x, int n) { return n == 0 ? 1 : x * power(x, n - 1); }
-};
 
 template <int K>
 class WinogradConvolution : public Convolution {
 public:
     explicit WinogradConvolution(ConvolutionShape shape)
         : shape_(shape),
-          forward_(size_t(shape.groups()) * GROUP * A * shape.in * K),
-          backward_(size_t(shape.transposed().groups()) * GROUP * A * shape.out * K),
+          forward_(packed_size(shape)),
+          backward_(packed_size(shape.transposed())),
           bias_(size_t(shape.groups()) * GROUP),
           no_bias_(size_t(shape.transposed().groups()) * GROUP),
-          strips_(size_t(strips_together()) * A * std::max(shape.in, shape.out) * (shape.side + K - 1) * LANES),
-          gradient_strips_(size_t(strips_together()) * A * shape.groups() * GROUP * shape.side * LANES),
-          sums_(size_t(A) * shape.groups() * GROUP * shape.in * K * LANES) {}
+          strip_(size_t(A) * std::max(shape.in, shape.out) * channel_size(shape.side)),
+          input_strips_(size_t(strips_together()) * input_strip()),
+          gradient_strips_(size_t(strips_together()) * gradient_strip()),
+          sums_(packed_size(shape) * LANES) {}
 
     void set_weights(const float* weight, const float* bias, bool with_gradient) override {
         transform_weights({weight, shape_, false}, forward_.data());
@@ -91,133 +53,189 @@ public:
         correlate(shape_.transposed(), dy, backward_.data(), no_bias_.data(), dx, nullptr, unused);
     }
 
-    void clear_weight_gradient() override { sums_.clear(); }
+    void clear_weight_gradient() override { fresh_ = true; }
 
+    // Strips are gathered until there are enough of them to be worth a walk over the sums.
     void add_weight_gradient(View x, View dy) override {
-        long strip = long(A) * shape_.in * (shape_.side + K - 1) * LANES,
-             gradient_strip = long(A) * shape_.groups() * GROUP * shape_.side * LANES;
-        for (int first = 0; first < shape_.side / M; first += strips_together()) {
-            for (int t = 0; t < strips_together(); t++) {
-                transform_input(shape_, x, first + t, strips_.data() + t * strip);
-                transform_gradient(dy, first + t, gradient_strips_.data() + t * gradient_strip);
-            }
-            float* sums = sums_.data();
-            for (int f = 0; f < A; f++)
-                for (int group = 0; group < shape_.groups(); group++)
-                    for (int c = 0; c < shape_.in; c++, sums += K * GROUP * LANES)
-                        for (int t = 0; t < strips_together(); t++)
-                            add_products<0>(
-                                gradient_strips_.data() + t * gradient_strip +
-                                    (long(f) * shape_.groups() + group) * GROUP * shape_.side * LANES,
-                                strips_.data() + t * strip + (long(f) * shape_.in + c) * (shape_.side + K - 1) * LANES,
-                                sums);
+        for (int t = 0; t < shape_.side / M; t++) {
+            transform_input(shape_, x, t, input_strips_.data() + gathered_ * input_strip());
+            transform_gradient(dy, t, gradient_strips_.data() + gathered_ * gradient_strip());
+            if (++gathered_ == strips_together()) add_strips();
         }
     }
 
     void take_weight_gradient(float* gradient) override {
-        long per_point = long(shape_.groups()) * shape_.in * K * GROUP * LANES;
+        if (gathered_) add_strips();
+        long per_point = long(shape_.groups()) * shape_.in * PRODUCTS * GROUP * LANES;
         const float* sums = sums_.data();
         for (int group = 0; group < shape_.groups(); group++)
-            for (int c = 0; c < shape_.in; c++)
-                for (int row = 0; row < K; row++)
-                    for (int i = 0; i < GROUP; i++, sums += LANES) {
-                        int o = group * GROUP + i;
-                        if (o >= shape_.out) continue;
-                        float* target = gradient + ((long(o) * shape_.in + c) * K + row) * K;
+            for (int c = 0; c < shape_.in; c++, sums += PRODUCTS * GROUP * LANES)
+                for (int i = 0; i < GROUP && group * GROUP + i < shape_.out; i++) {
+                    float* target = gradient + (long(group * GROUP + i) * shape_.in + c) * K * K;
+                    for (int row = 0; row < K; row++, target += K) {
+                        Vec points[A];
+#pragma GCC unroll 16
+                        for (int f = 0; f < A; f++)
+                            points[f] = C::row(row, [&](int phase, int tap) __attribute__((always_inline)) {
+                                return load(sums + f * per_point + ((C::first(phase) + tap) * GROUP + i) * LANES);
+                            });
 #pragma GCC unroll 16
                         for (int k = 0; k < K; k++) {
                             Vec total{};
 #pragma GCC unroll 16
-                            for (int f = 0; f < A; f++) total += float(T.g[f][k]) * load(sums + f * per_point);
+                            for (int f = 0; f < A; f++) total += float(T.g[f][k]) * points[f];
                             target[k] = sum(total);
                         }
                     }
+                }
     }
 
 private:
+    using C = Columns<K>;
+    typedef float GroupVec __attribute__((vector_size(4 * GROUP), may_alias));
     static constexpr ToomCook<K> T{};
-    static constexpr int M = T.M, A = T.A;
-    static constexpr int ROWS = REGISTERS == 32 ? 4 : 2;                 // of sums in registers, x GROUP channels
-    static constexpr int TAPS = REGISTERS == 32 ? (K <= 5 ? K : 4) : 2;  // of a window's column, x GROUP channels
+    static constexpr int M = T.M, A = T.A, PHASES = C::PHASES, STRIDE = C::STRIDE, PRODUCTS = C::PRODUCTS;
+    static constexpr int ROWS = REGISTERS == 32 ? 4 : 2;  // of sums in registers, x GROUP channels
+    static constexpr int TAPS = REGISTERS == 32 ? 4 : 3;  // of a window's column, x GROUP channels
 
-    // Tiles side by side whose products are summed before a sum goes back to memory: the sums are many (A x weights x
-    // lanes).
-    int strips_together() const { return std::max(1, std::min(shape_.side / M, 64 / shape_.side)); }
+    // Floats of one channel and point in a strip, and in a gradient strip.
+    static constexpr long rows(int side) { return side / STRIDE + C::taps(0) - 1; }
+    static constexpr long channel_size(int side) { return PHASES * rows(side) * LANES; }
+    static constexpr long gradient_size(int side) { return PHASES * (side / STRIDE) * LANES; }
+    static size_t packed_size(ConvolutionShape s) { return size_t(s.groups()) * GROUP * A * s.in * PRODUCTS; }
 
+    long input_strip() const { return A * shape_.in * channel_size(shape_.side); }
+    long gradient_strip() const { return A * shape_.groups() * GROUP * gradient_size(shape_.side); }
+
+    // Strips whose products are summed before the sums go back to memory: they are A x weights x lanes, 8 MB for 48 x 48
+    // channels and K = 7.
+    int strips_together() const { return std::max(1, 64 / shape_.side); }
+
+    // packed [group][A][phase][channel][tap][GROUP] = G w
     static void transform_weights(Filters filters, float* packed) {
         ConvolutionShape s = filters.shape;
-        for (int group = 0; group < s.groups(); group++)
-            for (int c = 0; c < s.in; c++)
-                for (int row = 0; row < K; row++)
-                    for (int i = 0; i < GROUP; i++) {
-                        float w[K];
-                        for (int k = 0; k < K; k++) w[k] = filters.at(group * GROUP + i, c, row, k);
+        for (int group = 0; group < s.groups(); group++, packed += long(A) * s.in * PRODUCTS * GROUP)
+            for (int phase = 0; phase < PHASES; phase++)
+                for (int c = 0; c < s.in; c++)
+                    for (int tap = 0; tap < C::taps(phase); tap++) {
+                        GroupVec w[K];
+                        for (int k = 0; k < K; k++)
+                            for (int i = 0; i < GROUP; i++)
+                                w[k][i] = C::weight(phase, tap,
+                                                    [&](int row) { return filters.at(group * GROUP + i, c, row, k); });
+                        float* target = packed + (long(C::first(phase)) * s.in + c * C::taps(phase) + tap) * GROUP;
 #pragma GCC unroll 16
-                        for (int f = 0; f < A; f++) {
-                            float value = 0;
+                        for (int f = 0; f < A; f++, target += long(s.in) * PRODUCTS * GROUP) {
+                            GroupVec value{};
 #pragma GCC unroll 16
                             for (int k = 0; k < K; k++) value += float(T.g[f][k]) * w[k];
-                            packed[(((long(group) * A + f) * s.in + c) * K + row) * GROUP + i] = value;
+                            *reinterpret_cast<GroupVec*>(target) = value;
                         }
                     }
     }
 
-    // strip = BT x. Points come in pairs +p, -p whose rows differ in the sign of the odd terms: the even and odd sums
-    // are shared.
+    // strip = BT x of one row. Points come in pairs +p, -p whose rows differ in the sign of the odd terms: the even and
+    // odd sums are shared.
+    static NWS_INLINE void evaluate(const float* pixel, Vec (&value)[A]) {
+        Vec v[A];
+#pragma GCC unroll 16
+        for (int i = 0; i < A; i++) v[i] = load(pixel + i * LANES);
+        value[0] = float(T.bt[0][0]) * v[0];
+        value[A - 1] = float(T.bt[A - 1][1]) * v[1];
+#pragma GCC unroll 16
+        for (int i = 2; i < A - 1; i += 2) value[0] += float(T.bt[0][i]) * v[i];
+#pragma GCC unroll 16
+        for (int i = 3; i < A; i += 2) value[A - 1] += float(T.bt[A - 1][i]) * v[i];
+#pragma GCC unroll 16
+        for (int f = 1; f < A - 1; f += 2) {
+            Vec odd = float(T.bt[f][1]) * v[1], even = float(T.bt[f][2]) * v[2];
+#pragma GCC unroll 16
+            for (int i = 3; i < A - 1; i += 2) odd += float(T.bt[f][i]) * v[i];
+#pragma GCC unroll 16
+            for (int i = 4; i < A - 1; i += 2) even += float(T.bt[f][i]) * v[i];
+            value[f] = even + odd;
+            value[f + 1] = even - odd;
+        }
+    }
+
     static void transform_input(ConvolutionShape s, View x, int t, float* strip) {
-        long rows = s.side + K - 1, point = s.in * rows * LANES;
-        for (int c = 0; c < s.in; c++)
-            for (int h = 0; h < rows; h++, strip += LANES) {
-                const float* pixel = x.at(c, h - K / 2, t * M - K / 2);
-                Vec v[A];
+        long count = rows(s.side), phase = count * LANES, point = s.in * channel_size(s.side);
+        for (int c = 0; c < s.in; c++, strip += channel_size(s.side)) {
+            const float* pixel = x.at(c, -(K / 2), t * M - K / 2);
+            if constexpr (PHASES == 1) {
+                for (int h = 0; h < count; h++) {
+                    Vec value[A];
+                    evaluate(pixel + h * x.row, value);
 #pragma GCC unroll 16
-                for (int i = 0; i < A; i++) v[i] = load(pixel + i * LANES);
-                Vec zero = float(T.bt[0][0]) * v[0], infinity = float(T.bt[A - 1][1]) * v[1];
+                    for (int f = 0; f < A; f++) store(strip + f * point + h * LANES, value[f]);
+                }
+            } else {
+                Vec upper[A], lower[A];
+                evaluate(pixel, upper);
+                for (int h = 0; h < count; h++) {
+                    float* target = strip + h * LANES;
+                    evaluate(pixel + (2 * h + 1) * x.row, lower);
 #pragma GCC unroll 16
-                for (int i = 2; i < A - 1; i += 2) zero += float(T.bt[0][i]) * v[i];
+                    for (int f = 0; f < A; f++) {
+                        store(target + f * point, upper[f] - lower[f]);
+                        store(target + f * point + phase, lower[f]);
+                    }
+                    if (h + 1 == count) break;
+                    evaluate(pixel + (2 * h + 2) * x.row, upper);
 #pragma GCC unroll 16
-                for (int i = 3; i < A; i += 2) infinity += float(T.bt[A - 1][i]) * v[i];
-                store(strip, zero);
-                store(strip + (A - 1) * point, infinity);
-#pragma GCC unroll 16
-                for (int f = 1; f < A - 1; f += 2) {
-                    Vec odd = float(T.bt[f][1]) * v[1], even = float(T.bt[f][2]) * v[2];
-#pragma GCC unroll 16
-                    for (int i = 3; i < A - 1; i += 2) odd += float(T.bt[f][i]) * v[i];
-#pragma GCC unroll 16
-                    for (int i = 4; i < A - 1; i += 2) even += float(T.bt[f][i]) * v[i];
-                    store(strip + f * point, even + odd);
-                    store(strip + (f + 1) * point, even - odd);
+                    for (int f = 0; f < A; f++) store(target + f * point + 2 * phase, lower[f] - upper[f]);
                 }
             }
+        }
     }
 
     void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y, Moments* moments,
                    long& tiles) {
         for (int t = 0; t < s.side / M; t++) {
-            transform_input(s, x, t, strips_.data());
-            for (int h = 0; h < s.side; h += ROWS, tiles++) {
-                MergeShare share(tiles, ROWS * M);
+            transform_input(s, x, t, strip_.data());
+            for (int h = 0; h < s.side; h += ROWS * STRIDE, tiles += STRIDE)
                 for (int group = 0; group < s.groups(); group++) {
-                    alignas(64) float products[A][GROUP][ROWS][LANES];
+                    Products products;
+                    const float* w = weights + long(group) * A * s.in * PRODUCTS * GROUP;
                     for (int f = 0; f < A; f++)
-                        multiply(s, strips_.data() + (long(f) * s.in * (s.side + K - 1) + h) * LANES,
-                                 weights + (long(group) * A + f) * s.in * K * GROUP, products[f]);
-                    for (int i = 0; i < GROUP && group * GROUP + i < s.out; i++) {
-                        int o = group * GROUP + i;
-                        Vec tile[ROWS * M];
-                        interpolate(products, i, bias[o], tile);
+                        multiply_phases<0>(s, strip_.data() + f * s.in * channel_size(s.side) + h / STRIDE * LANES, w,
+                                           products[f]);
+                    for (int i = 0; i < GROUP && group * GROUP + i < s.out; i++)
+#pragma GCC unroll 2
+                        for (int part = 0; part < STRIDE; part++) {
+                            int o = group * GROUP + i, first = h + part * ROWS;
+                            Vec tile[ROWS * M];
+                            interpolate(products, i, part * ROWS, bias[o], tile);
 #pragma GCC unroll 16
-                        for (int j = 0; j < ROWS * M; j++) store(y.at(o, h + j / M, t * M + j % M), tile[j]);
-                        if (moments) merge(moments[o], tile, share);
-                    }
+                            for (int j = 0; j < ROWS * M; j++) store(y.at(o, first + j / M, t * M + j % M), tile[j]);
+                            if (moments) merge(moments[o], tile, MergeShare(tiles + part, ROWS * M));
+                        }
                 }
-            }
         }
     }
 
-    // One point: products[GROUP][ROWS] = sum over input channels and the window's rows.
-    static NWS_INLINE void multiply(ConvolutionShape s, const float* strip, const float* weights,
+    typedef float PointProducts[PHASES][GROUP][ROWS][LANES];
+    struct alignas(64) Products {
+        PointProducts at[A];
+        PointProducts& operator[](int f) { return at[f]; }
+        const PointProducts& operator[](int f) const { return at[f]; }
+    };
+
+    // All phases of one point; `weights` moves on.
+    template <int PHASE>
+    static NWS_INLINE void multiply_phases(ConvolutionShape s, const float* strip, const float*& weights,
+                                           PointProducts& products) {
+        if constexpr (PHASE < PHASES) {
+            multiply<C::taps(PHASE)>(s.in, channel_size(s.side), strip + PHASE * rows(s.side) * LANES, weights,
+                                     products[PHASE]);
+            weights += long(s.in) * C::taps(PHASE) * GROUP;
+            multiply_phases<PHASE + 1>(s, strip, weights, products);
+        }
+    }
+
+    // products[GROUP][ROWS] = sum over input channels and COUNT rows of the window.
+    template <int COUNT>
+    static NWS_INLINE void multiply(int channels, long step, const float* strip, const float* weights,
                                     float (&products)[GROUP][ROWS][LANES]) {
         Vec sums[GROUP][ROWS];
 #pragma GCC unroll 8
@@ -225,12 +243,12 @@ private:
 #pragma GCC unroll 8
             for (int j = 0; j < ROWS; j++) sums[i][j] = Vec{};
 #pragma GCC unroll 1
-        for (int c = 0; c < s.in; c++, strip += (s.side + K - 1) * LANES, weights += K * GROUP) {
-            Vec v[ROWS + K - 1];
+        for (int c = 0; c < channels; c++, strip += step, weights += COUNT * GROUP) {
+            Vec v[ROWS + COUNT - 1];
 #pragma GCC unroll 16
-            for (int j = 0; j < ROWS + K - 1; j++) v[j] = load(strip + j * LANES);
+            for (int j = 0; j < ROWS + COUNT - 1; j++) v[j] = load(strip + j * LANES);
 #pragma GCC unroll 8
-            for (int k = 0; k < K; k++)
+            for (int k = 0; k < COUNT; k++)
 #pragma GCC unroll 8
                 for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
@@ -242,23 +260,26 @@ private:
             for (int j = 0; j < ROWS; j++) store(products[i][j], sums[i][j]);
     }
 
-    // tile[row * M + column] = AT products + bias, for channel i of the group.
-    static NWS_INLINE void interpolate(const float (&products)[A][GROUP][ROWS][LANES], int i, float bias,
-                                       Vec (&tile)[ROWS * M]) {
+    // tile[row * M + column] = AT products + bias, for channel i of the group and ROWS rows from `first` on.
+    static NWS_INLINE void interpolate(const Products& products, int i, int first, float bias, Vec (&tile)[ROWS * M]) {
 #pragma GCC unroll 8
         for (int j = 0; j < ROWS; j++) {
+            auto point = [&](int f) __attribute__((always_inline)) {
+                return C::row(first + j, [&](int phase, int row)
+                                             __attribute__((always_inline)) { return load(products[f][phase][i][row]); });
+            };
             Vec even[A / 2], odd[A / 2];
 #pragma GCC unroll 16
             for (int f = 1; f < A - 1; f += 2) {
-                Vec plus = load(products[f][i][j]), minus = load(products[f + 1][i][j]);
+                Vec plus = point(f), minus = point(f + 1);
                 even[f / 2] = plus + minus;
                 odd[f / 2] = plus - minus;
             }
 #pragma GCC unroll 8
             for (int m = 0; m < M; m++) {
                 Vec y = all(bias);
-                if (m == 0) y += load(products[0][i][j]);
-                if (m == M - 1) y += load(products[A - 1][i][j]);
+                if (m == 0) y += point(0);
+                if (m == M - 1) y += point(A - 1);
 #pragma GCC unroll 16
                 for (int f = 1; f < A - 1; f += 2) y += float(T.at[m][f]) * (m % 2 ? odd[f / 2] : even[f / 2]);
                 tile[j * M + m] = y;
@@ -266,62 +287,104 @@ private:
         }
     }
 
-    // gradient strip [A][channel][row][lane] = A dy
+    // gradient strip [A][channel][phase][row][lane] = A dy
     void transform_gradient(View dy, int t, float* strip) const {
-        long channels = long(shape_.groups()) * GROUP, point = channels * shape_.side * LANES;
-        for (int o = 0; o < channels; o++)
-            for (int h = 0; h < shape_.side; h++, strip += LANES) {
-                const float* pixel =
-                    dy.at(std::min(o, shape_.out - 1), h, t * M);  // nobody reads the sums of a padded channel
-                Vec v[M];
-#pragma GCC unroll 8
-                for (int i = 0; i < M; i++) v[i] = load(pixel + i * LANES);
-                store(strip, v[0]);
-                store(strip + (A - 1) * point, v[M - 1]);
-#pragma GCC unroll 16
-                for (int f = 1; f < A - 1; f += 2) {
-                    Vec even = v[0] + float(T.at[2][f]) * v[2],
-                        odd = float(T.at[1][f]) * v[1] + float(T.at[3][f]) * v[3];
-                    store(strip + f * point, even + odd);
-                    store(strip + (f + 1) * point, even - odd);
-                }
+        long channels = long(shape_.groups()) * GROUP, phase = shape_.side / STRIDE * LANES,
+             point = channels * gradient_size(shape_.side);
+        for (int o = 0; o < channels; o++, strip += gradient_size(shape_.side))
+            for (int h = 0; h < shape_.side / STRIDE; h++) {
+                // nobody reads the sums of a padded channel
+                const float* pixel = dy.at(std::min(o, shape_.out - 1), h * STRIDE, t * M);
+#pragma GCC unroll 3
+                for (int p = 0; p < PHASES; p++)
+                    evaluate_gradient(
+                        [&](int i) __attribute__((always_inline)) {
+                            return C::weight(p, 0, [&](int row) __attribute__((always_inline)) {
+                                return load(pixel + row * dy.row + i * LANES);
+                            });
+                        },
+                        strip + p * phase + h * LANES, point);
             }
     }
 
-    // sums [K][GROUP][lane] += over rows gradient(group, row) * input(row + k), from tap FIRST on.
-    template <int FIRST>
+    template <class Pixel>
+    static NWS_INLINE void evaluate_gradient(Pixel pixel, float* target, long point) {
+        Vec v[M];
+#pragma GCC unroll 8
+        for (int i = 0; i < M; i++) v[i] = pixel(i);
+        store(target, v[0]);
+        store(target + (A - 1) * point, v[M - 1]);
+#pragma GCC unroll 16
+        for (int f = 1; f < A - 1; f += 2) {
+            Vec even = v[0] + float(T.at[2][f]) * v[2], odd = float(T.at[1][f]) * v[1] + float(T.at[3][f]) * v[3];
+            store(target + f * point, even + odd);
+            store(target + (f + 1) * point, even - odd);
+        }
+    }
+
+    void add_strips() {
+        float* sums = sums_.data();
+        for (int f = 0; f < A; f++)
+            for (int group = 0; group < shape_.groups(); group++)
+                for (int c = 0; c < shape_.in; c++, sums += PRODUCTS * GROUP * LANES)
+                    add_products<0>(gradient_strips_.data() +
+                                        (long(f) * shape_.groups() + group) * GROUP * gradient_size(shape_.side),
+                                    input_strips_.data() + (long(f) * shape_.in + c) * channel_size(shape_.side), sums);
+        gathered_ = 0;
+        fresh_ = false;
+    }
+
+    // sums [phase][tap][GROUP][lane] += over strips and rows gradient(group, row) * input(row + tap)
+    template <int PHASE>
     NWS_INLINE void add_products(const float* gradient, const float* input, float* sums) const {
-        if constexpr (FIRST < K) {
-            constexpr int COUNT = std::min(TAPS, K - FIRST);
+        if constexpr (PHASE < PHASES) {
+            add_taps<C::taps(PHASE)>(gradient + PHASE * (shape_.side / STRIDE) * LANES,
+                                     input + PHASE * rows(shape_.side) * LANES, sums);
+            add_products<PHASE + 1>(gradient, input, sums + C::taps(PHASE) * GROUP * LANES);
+        }
+    }
+
+    template <int LEFT>
+    NWS_INLINE void add_taps(const float* gradient, const float* input, float* sums) const {
+        if constexpr (LEFT > 0) {
+            constexpr int COUNT = LEFT == TAPS + 1 ? (LEFT + 1) / 2 : std::min(TAPS, LEFT);
             Vec s[COUNT][GROUP];
 #pragma GCC unroll 8
             for (int k = 0; k < COUNT; k++)
 #pragma GCC unroll 8
-                for (int i = 0; i < GROUP; i++) s[k][i] = load(sums + ((FIRST + k) * GROUP + i) * LANES);
-            long channel = shape_.side * LANES;
+                for (int i = 0; i < GROUP; i++) s[k][i] = fresh_ ? Vec{} : load(sums + (k * GROUP + i) * LANES);
+            long channel = gradient_size(shape_.side);
+            for (int t = 0; t < gathered_; t++) {
+                const float *g_row = gradient + t * gradient_strip(), *v_row = input + t * input_strip();
 #pragma GCC unroll 1
-            for (int h = 0; h < shape_.side; h++) {
-                Vec g[GROUP];
+                for (int h = 0; h < shape_.side / STRIDE; h++, g_row += LANES, v_row += LANES) {
+                    Vec v[COUNT];
 #pragma GCC unroll 8
-                for (int i = 0; i < GROUP; i++) g[i] = load(gradient + i * channel + h * LANES);
+                    for (int k = 0; k < COUNT; k++) hold(v[k] = load(v_row + k * LANES));
 #pragma GCC unroll 8
-                for (int k = 0; k < COUNT; k++) {
-                    Vec v = load(input + (h + FIRST + k) * LANES);
+                    for (int i = 0; i < GROUP; i++) {
+                        Vec g = load(g_row + i * channel);
+                        hold(g);
 #pragma GCC unroll 8
-                    for (int i = 0; i < GROUP; i++) s[k][i] += g[i] * v;
+                        for (int k = 0; k < COUNT; k++) s[k][i] += g * v[k];
+                    }
                 }
             }
 #pragma GCC unroll 8
             for (int k = 0; k < COUNT; k++)
 #pragma GCC unroll 8
-                for (int i = 0; i < GROUP; i++) store(sums + ((FIRST + k) * GROUP + i) * LANES, s[k][i]);
-            add_products<FIRST + COUNT>(gradient, input, sums);
+                for (int i = 0; i < GROUP; i++) store(sums + (k * GROUP + i) * LANES, s[k][i]);
+            add_taps<LEFT - COUNT>(gradient, input + COUNT * LANES, sums + COUNT * GROUP * LANES);
         }
     }
 
     ConvolutionShape shape_;
     Buffer forward_, backward_, bias_, no_bias_;
-    Buffer strips_, gradient_strips_, sums_;
+    Buffer strip_;                            // of the convolution at hand
+    Buffer input_strips_, gradient_strips_;  // gathered for the weight gradient
+    Buffer sums_;
+    int gathered_ = 0;    // strips
+    bool fresh_ = true;   // nothing has been added to sums_ since it was cleared
 };
 
 }  // namespace nws
