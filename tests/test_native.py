@@ -13,7 +13,7 @@ from nws import augment, cnn
 from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.space import MAIN, PROPERTIES, HyperParameters
-from nws.train import runners
+from nws.train import native_engine, runners
 from nws.train.native_engine import NativeEngine, _native, why_not
 from nws.train.torch_engine import TorchEngine
 
@@ -300,16 +300,16 @@ def test_no_change_gives_the_picture_back():
 @needs_it
 def test_drawn_changes_and_noise_are_distributed_as_they_should_be(monkeypatch):
     """On a grey picture that stays where it is: the mean shows the brightness (uniform), the rest the noise (sigma uniform)."""
-    still = {name: (1.0, 1.0) if name in ("zoom", "contrast", "saturation") else (0.0, 0.0) for name in augment.RANGES}
-    shown = {name: augment.RANGES[name] for name in ("brightness", "noise")}
-    monkeypatch.setattr(augment, "RANGES", {**still, **shown})
+    still = {name: (1.0, 1.0) if name in ("zoom", "contrast", "saturation") else (0.0, 0.0) for name in native_engine.AUGMENTATION}
+    shown = {name: native_engine.AUGMENTATION[name] for name in ("brightness", "noise")}
+    monkeypatch.setattr(native_engine, "AUGMENTATION", {**still, **shown})
     grey, label = np.full((32, 32, 32, 3), 128, np.uint8), np.zeros(32, np.int64)
     images = ImageSet("grey", grey, label, grey, label, ("0",))
     hp = SMALL.with_(augmentation=True)
     engine, lanes = NativeEngine(hp, cnn.initialize(hp, np.random.default_rng(0)), images, 11), _native.LANES
     drawn = np.concatenate([engine.augmented(np.arange(lanes) % 16) for _ in range(2048 // lanes)])
     brightness = drawn.mean((1, 2, 3)) - 128 / 255
-    low, high = augment.RANGES["brightness"]
+    low, high = native_engine.AUGMENTATION["brightness"]
     assert low - 0.01 < brightness.min() < low + 0.01
     assert high - 0.01 < brightness.max() < high + 0.01
     counts = np.histogram(brightness, 8, (low, high))[0]
