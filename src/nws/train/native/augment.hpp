@@ -68,8 +68,11 @@ public:
                     bool last = h == SIDE - 1 && w == SIDE - 4;
                     Bytes bytes, words;
                     std::memcpy(&bytes, from - 4 * last, sizeof bytes);
-                    if (last) bytes = __builtin_shufflevector(bytes, bytes, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 0, 0, 0);
-                    words = __builtin_shufflevector(bytes, Bytes{}, 0, 1, 2, 16, 3, 4, 5, 16, 6, 7, 8, 16, 9, 10, 11, 16);
+                    if (last)
+                        bytes =
+                            __builtin_shufflevector(bytes, bytes, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0, 0, 0, 0);
+                    words =
+                        __builtin_shufflevector(bytes, Bytes{}, 0, 1, 2, 16, 3, 4, 5, 16, 6, 7, 8, 16, 9, 10, 11, 16);
                     std::memcpy(to + w, &words, sizeof words);
                 }
         }

@@ -44,19 +44,46 @@ public:
     virtual ~Convolution() = default;
 
     // Once per step. `with_gradient`: input_gradient will be called too.
-    virtual void set_weights(const float* weight, const float* bias, bool with_gradient) = 0;
+    void set_weights(const float* weight, const float* bias, bool with_gradient) {
+        pack({weight, shape_, false}, forward_.data());
+        std::copy(bias, bias + shape_.out, bias_.data());
+        if (with_gradient) pack({weight, shape_.transposed(), true}, backward_.data());
+    }
 
-    // One block: x (with its border) -> y. When `moments` is given (one per channel), y is merged into them; `tiles`
-    // counts on.
-    virtual void forward(View x, View y, Moments* moments, long& tiles) = 0;
+    // One block: x (with its border) -> y, and y's moments (one per channel) where `moments` is given.
+    void forward(View x, View y, Moments* moments) {
+        if (moments) std::fill(moments, moments + shape_.out, Moments{});
+        correlate(shape_, x, forward_.data(), bias_.data(), y, moments);
+    }
 
     // One block: gradient of y (with a border of zeros) -> gradient of x.
-    virtual void input_gradient(View dy, View dx) = 0;
+    void input_gradient(View dy, View dx) {
+        correlate(shape_.transposed(), dy, backward_.data(), no_bias_.data(), dx, nullptr);
+    }
 
     // The gradient of the weights: clear, add every block, then take the sum as (out, in, K, K).
     virtual void clear_weight_gradient() = 0;
     virtual void add_weight_gradient(View x, View dy) = 0;
     virtual void take_weight_gradient(float* gradient) = 0;
+
+protected:
+    // `forward` and `backward`: how many floats `pack` writes for the shape and for the transposed one.
+    Convolution(ConvolutionShape shape, size_t forward, size_t backward)
+        : shape_(shape),
+          forward_(forward),
+          backward_(backward),
+          bias_(size_t(shape.groups()) * GROUP),
+          no_bias_(size_t(shape.transposed().groups()) * GROUP) {}
+
+    // The filters in the order in which `correlate` reads them.
+    virtual void pack(Filters filters, float* packed) const = 0;
+    virtual void correlate(ConvolutionShape shape, View x, const float* packed, const float* bias, View y,
+                           Moments* moments) = 0;
+
+    ConvolutionShape shape_;
+
+private:
+    Buffer forward_, backward_, bias_, no_bias_;
 };
 
 // Winograd where it exists. `direct` forces the plain loops: tests hold one against the other.

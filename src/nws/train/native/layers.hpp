@@ -53,6 +53,7 @@ public:
           input_gradient_(first ? 0 : blocks, shape.in, shape.side, 0),
           raw_gradient_(1, shape.out, shape.side, shape.border()),
           moments_(shape.out),
+          batch_moments_(shape.out),
           norms_(shape.out) {}
 
     int out() const { return shape_.out; }
@@ -70,19 +71,19 @@ public:
     template <class Act>
     void forward(float* theta, Mode mode, int blocks) {
         bool batch = with_norm_ && mode == Mode::train;
-        std::fill(moments_.begin(), moments_.end(), Moments{});
-        long tiles = 0;
         if (batch) {  // the statistics are known only after the last block
-            for (int b = 0; b < blocks; b++)
-                convolution_->forward(input_.block(b), raw_.block(b), moments_.data(), tiles);
-            double per_lane = double(blocks) * shape_.side * shape_.side;
+            std::fill(batch_moments_.begin(), batch_moments_.end(), BatchMoments{});
+            for (int b = 0; b < blocks; b++) {
+                convolution_->forward(input_.block(b), raw_.block(b), moments_.data());
+                for (int c = 0; c < shape_.out; c++) batch_moments_[c].add(moments_[c], shape_.side * shape_.side);
+            }
             for (int c = 0; c < shape_.out; c++)
-                norms_[c] = batch_norm(theta, at_, c, over_lanes(moments_[c], per_lane), per_lane * LANES);
+                norms_[c] = batch_norm(theta, at_, c, batch_moments_[c].result(), batch_moments_[c].count());
         } else {
             for (int c = 0; c < shape_.out; c++) norms_[c] = with_norm_ ? running_norm(theta, at_, c) : Norm{};
         }
         for (int b = 0; b < blocks; b++) {
-            if (!batch) convolution_->forward(input_.block(b), raw_.block(b), nullptr, tiles);
+            if (!batch) convolution_->forward(input_.block(b), raw_.block(b), nullptr);
             for (int c = 0; c < shape_.out; c++) finish_channel<Act>(c, b);
         }
     }
@@ -139,7 +140,8 @@ private:
     Maps input_, raw_, chosen_, input_gradient_;
     Maps raw_gradient_;  // of one block, inside a border of zeros
     std::vector<View> output_, output_gradient_;
-    std::vector<Moments> moments_;
+    std::vector<Moments> moments_;  // of one block
+    std::vector<BatchMoments> batch_moments_;
     std::vector<Norm> norms_;
     std::vector<NormGradient> ways_;
 };

@@ -12,10 +12,10 @@ struct Moments {
     Vec mean, squares;  // per lane; `squares` is the sum of (x - mean)^2
 };
 
-// The weight of tile number `tiles_before` (from 0), the same for all channels.
+// The weight of a tile after `tiles_before` others of the block, the same for all channels.
 struct MergeShare {
     float of_mean, of_squares;
-    MergeShare(long tiles_before, int tile_size)
+    MergeShare(int tiles_before, int tile_size)
         : of_mean(1.0f / float(tiles_before + 1)),
           of_squares(float(tile_size) * float(tiles_before) / float(tiles_before + 1)) {}
 };
@@ -44,19 +44,32 @@ NWS_INLINE void merge(Moments& moments, const Vec (&values)[COUNT], MergeShare s
     moments.squares += sum_of(squares) + away * away * share.of_squares;
 }
 
-// Over all lanes and `count` values per lane: mean and variance (biased, by n).
 struct MeanVariance {
-    double mean, variance;
+    double mean, variance;  // biased: by n
 };
 
-inline MeanVariance over_lanes(const Moments& moments, double count) {
-    double mean = 0, squares = 0;
-    for (int lane = 0; lane < LANES; lane++) mean += moments.mean[lane] / LANES;
-    for (int lane = 0; lane < LANES; lane++) {
-        double away = moments.mean[lane] - mean;
-        squares += moments.squares[lane] + away * away * count;
+// Of a channel over the whole batch: block after block, in double. Every merge rounds the mean, so a chain of merges in
+// float must not grow longer than a block.
+class BatchMoments {
+public:
+    // `count` values in every lane.
+    void add(const Moments& block, double count) {
+        double mean = 0, squares = 0;
+        for (int lane = 0; lane < LANES; lane++) mean += block.mean[lane] / LANES;
+        for (int lane = 0; lane < LANES; lane++) {
+            double away = block.mean[lane] - mean;
+            squares += block.squares[lane] + away * away * count;
+        }
+        double n = count * LANES, away = mean - mean_, share = n / (n_ + n);
+        mean_ += away * share;
+        squares_ += squares + away * away * share * n_;
+        n_ += n;
     }
-    return {mean, squares / (count * LANES)};
-}
+    MeanVariance result() const { return {mean_, squares_ / n_}; }
+    double count() const { return n_; }
+
+private:
+    double mean_ = 0, squares_ = 0, n_ = 0;
+};
 
 }  // namespace nws

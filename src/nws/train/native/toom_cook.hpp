@@ -1,4 +1,4 @@
-// The two tricks that save multiplications in a convolution: Toom and Cook's along a row, Karatsuba's along the columns.
+// Two tricks that save multiplications in a convolution: Toom and Cook's along a row, Karatsuba's along the columns.
 #pragma once
 
 #include <array>
@@ -55,7 +55,8 @@ struct ToomCook {
 // rows are shared by all taps, the sums of phases are taken once after the last channel.
 template <int K>
 struct Columns {
-    static constexpr int STRIDE = K >= 7 ? 2 : 1;  // rows taken together; K = 3 and 5: no gain beyond noise, less precision
+    // Rows taken together. K = 3 and 5: no gain beyond noise, less precision.
+    static constexpr int STRIDE = K >= 7 ? 2 : 1;
     static constexpr int PHASES = STRIDE == 2 ? 3 : 1;
     static constexpr int taps(int phase) { return STRIDE == 1 ? K : phase < 2 ? (K + 1) / 2 : K / 2; }
     static constexpr int first(int phase) { return phase == 0 ? 0 : first(phase - 1) + taps(phase - 1); }

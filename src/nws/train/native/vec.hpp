@@ -30,8 +30,8 @@ NWS_INLINE Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
 NWS_INLINE void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
 NWS_INLINE Vec load_anywhere(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 NWS_INLINE void store_anywhere(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
-// Keeps a value that was just loaded in its register. g++ 12 otherwise loads it again for every multiplication it stands
-// in, and then the two loads of a cycle limit the products: 4% of a step of the largest net.
+// Keeps a value that was just loaded in its register. g++ 12 otherwise loads it again for every multiplication it
+// stands in, and then the two loads of a cycle limit the products: 4% of a step of the largest net.
 NWS_INLINE void hold(Vec& v) {
 #if defined(__x86_64__)
     asm("" : "+v"(v));

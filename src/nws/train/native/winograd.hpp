@@ -28,30 +28,11 @@ template <int K>
 class WinogradConvolution : public Convolution {
 public:
     explicit WinogradConvolution(ConvolutionShape shape)
-        : shape_(shape),
-          forward_(packed_size(shape)),
-          backward_(packed_size(shape.transposed())),
-          bias_(size_t(shape.groups()) * GROUP),
-          no_bias_(size_t(shape.transposed().groups()) * GROUP),
+        : Convolution(shape, packed_size(shape), packed_size(shape.transposed())),
           strip_(size_t(A) * std::max(shape.in, shape.out) * channel_size(shape.side)),
           input_strips_(size_t(strips_together()) * input_strip()),
           gradient_strips_(size_t(strips_together()) * gradient_strip()),
           sums_(packed_size(shape) * LANES) {}
-
-    void set_weights(const float* weight, const float* bias, bool with_gradient) override {
-        transform_weights({weight, shape_, false}, forward_.data());
-        std::copy(bias, bias + shape_.out, bias_.data());
-        if (with_gradient) transform_weights({weight, shape_.transposed(), true}, backward_.data());
-    }
-
-    void forward(View x, View y, Moments* moments, long& tiles) override {
-        correlate(shape_, x, forward_.data(), bias_.data(), y, moments, tiles);
-    }
-
-    void input_gradient(View dy, View dx) override {
-        long unused = 0;
-        correlate(shape_.transposed(), dy, backward_.data(), no_bias_.data(), dx, nullptr, unused);
-    }
 
     void clear_weight_gradient() override { fresh_ = true; }
 
@@ -107,12 +88,12 @@ private:
     long input_strip() const { return A * shape_.in * channel_size(shape_.side); }
     long gradient_strip() const { return A * shape_.groups() * GROUP * gradient_size(shape_.side); }
 
-    // Strips whose products are summed before the sums go back to memory: they are A x weights x lanes, 8 MB for 48 x 48
-    // channels and K = 7.
+    // Strips whose products are summed before the sums go back to memory: those are A x weights x lanes, 8 MB for 48
+    // channels in and out and K = 7.
     int strips_together() const { return std::max(1, 64 / shape_.side); }
 
     // packed [group][A][phase][channel][tap][GROUP] = G w
-    static void transform_weights(Filters filters, float* packed) {
+    void pack(Filters filters, float* packed) const override {
         ConvolutionShape s = filters.shape;
         for (int group = 0; group < s.groups(); group++, packed += long(A) * s.in * PRODUCTS * GROUP)
             for (int phase = 0; phase < PHASES; phase++)
@@ -189,8 +170,9 @@ private:
         }
     }
 
-    void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y, Moments* moments,
-                   long& tiles) {
+    void correlate(ConvolutionShape s, View x, const float* weights, const float* bias, View y,
+                   Moments* moments) override {
+        int tiles = 0;
         for (int t = 0; t < s.side / M; t++) {
             transform_input(s, x, t, strip_.data());
             for (int h = 0; h < s.side; h += ROWS * STRIDE, tiles += STRIDE)
@@ -265,8 +247,9 @@ private:
 #pragma GCC unroll 8
         for (int j = 0; j < ROWS; j++) {
             auto point = [&](int f) __attribute__((always_inline)) {
-                return C::row(first + j, [&](int phase, int row)
-                                             __attribute__((always_inline)) { return load(products[f][phase][i][row]); });
+                return C::row(first + j, [&](int phase, int row) __attribute__((always_inline)) {
+                    return load(products[f][phase][i][row]);
+                });
             };
             Vec even[A / 2], odd[A / 2];
 #pragma GCC unroll 16
@@ -378,13 +361,11 @@ private:
         }
     }
 
-    ConvolutionShape shape_;
-    Buffer forward_, backward_, bias_, no_bias_;
-    Buffer strip_;                            // of the convolution at hand
+    Buffer strip_;                           // of the convolution at hand
     Buffer input_strips_, gradient_strips_;  // gathered for the weight gradient
     Buffer sums_;
-    int gathered_ = 0;    // strips
-    bool fresh_ = true;   // nothing has been added to sums_ since it was cleared
+    int gathered_ = 0;   // strips
+    bool fresh_ = true;  // nothing has been added to sums_ since it was cleared
 };
 
 }  // namespace nws
