@@ -8,6 +8,7 @@ every tie within rounding that brings it nearer, and what is left after that is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch.nn import functional
 
 from nws import cnn
 from nws.space import HyperParameters
+
+Gradients = dict[str, np.ndarray]  # by tensor of the layout
 
 
 class Tie(NamedTuple):
@@ -27,10 +30,11 @@ class Tie(NamedTuple):
 
 
 def _rectified(x: torch.Tensor, other_way: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """ReLU, and the margin of each unit."""
-    kept = x > 0
-    kept.view(-1)[other_way] ^= True
-    return x * kept, x.detach().abs()
+    """ReLU, and the margin of each unit. What passes the other way passes as if on the other side of 0: a pool may follow."""
+    margin = x.detach().abs()
+    shift = torch.zeros_like(margin)
+    shift.view(-1)[other_way] = -2 * x.detach().reshape(-1)[other_way]
+    return (x + shift).relu(), margin
 
 
 def _pooled(x: torch.Tensor, other_way: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,7 +60,7 @@ class Exact:
         self._module.load_state_dict(state, strict=False)
         self._x, self._y = torch.from_numpy(x).to(dtype), torch.from_numpy(y)
 
-    def gradient(self, other_way: tuple[Tie, ...] = (), within: float = 0.0) -> tuple[dict[str, np.ndarray], list[Tie]]:
+    def gradient(self, other_way: tuple[Tie, ...] = (), within: float = 0.0) -> tuple[Gradients, list[Tie]]:
         """(Tensor -> gradient, ties nearer than `within`, nearest first), these ties being decided the other way."""
         x, ties = self._x, []
         for name, layer in self._module.named_children():
@@ -71,7 +75,17 @@ class Exact:
         functional.cross_entropy(x, self._y).backward()
         return self._named(), sorted(ties)
 
-    def _named(self) -> dict[str, np.ndarray]:
+    def gradient_nearest(self, distance: Callable[[Gradients], float], within: float) -> tuple[Gradients, list[Tie]]:
+        """The gradient, and the ties decided the other way: each tie nearer than `within` falls where `distance` is less."""
+        best, ties = self.gradient(within=within)
+        turned: list[Tie] = []
+        for tie in ties:
+            other, _ = self.gradient((*turned, tie))
+            if distance(other) < 0.99 * distance(best):  # less is rounding
+                best, turned = other, [*turned, tie]
+        return best, turned
+
+    def _named(self) -> Gradients:
         scale = 2.0**20  # from_state_dict rounds to float32: harmless, but keep tiny gradients out of its denormals
         gradients = {name: p.grad.numpy() * scale for name, p in self._module.named_parameters()}
         state = {name: gradients.get(name, np.zeros(tuple(v.shape))) for name, v in self._module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""The native engine against float64 autograd, against the torch engine, and against the written-out augmentation."""
+"""The native engine against the torch engine, and against the written-out augmentation; gradients: test_native_gradients.py."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pytest
 import torch
+from native_nets import SMALL, pictures, theta_with_norms
 from torch.nn import functional
 
 from nws import augment, cnn
@@ -18,161 +19,6 @@ from nws.train.native_engine import NativeEngine, _native, why_not
 from nws.train.torch_engine import TorchEngine
 
 needs_it = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
-
-FILTERS, ACTIVATIONS = (3, 5, 7), PROPERTIES["activation"].options
-SMALL = HyperParameters(
-    dataset="noise",
-    learning_rate=1e-3,
-    batch_size=16,
-    batch_norm=True,
-    augmentation=False,
-    optimizer="adam",
-    activation="tanh",
-    initialization="glorot_uniform",
-    filter_size=3,
-    depth_conv=3,
-    depth_fc=2,
-    width_conv=4,
-    width_fc=16,
-)
-
-
-@functools.cache
-def pictures(n_train: int = 320, n_test: int = 77) -> ImageSet:
-    """Random pictures whose class shows in their brightness."""
-    rng = np.random.default_rng(7)
-
-    def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
-        y = np.arange(n) % 10
-        x = rng.integers(0, 80, (n, 32, 32, 3)) + 17 * y[:, None, None, None]
-        return x.astype(np.uint8), y
-
-    return ImageSet("noise", *draw(n_train), *draw(n_test), tuple("0123456789"))
-
-
-def theta_with_norms(hp: HyperParameters, sign: int, rng: np.random.Generator) -> np.ndarray:
-    """Initial weights, but gammas of that sign (0: both), betas and biases far from rest."""
-    theta = cnn.initialize(hp, rng)
-    for t in cnn.layout(hp).tensors:
-        if t.role == "gamma":
-            gamma = rng.uniform(0.3, 1.2, t.shape)
-            theta[t.start : t.stop] = gamma * (sign or rng.choice([-1, 1], t.shape))
-        elif t.role in ("beta", "bias"):
-            theta[t.start : t.stop] = rng.normal(0, 0.3, t.shape)
-    return theta
-
-
-def autograd(hp: HyperParameters, theta: np.ndarray, x: np.ndarray, y: np.ndarray, dtype: torch.dtype) -> dict[str, np.ndarray]:
-    """tensor -> gradient of the loss, by PyTorch's autograd without dropout."""
-    layout = cnn.layout(hp)
-    module = cnn.module(hp, dropout=0.0).to(dtype)
-    module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in layout.state_dict(theta).items()}, strict=False)
-    functional.cross_entropy(module(torch.from_numpy(x).to(dtype)), torch.from_numpy(y)).backward()
-    scale = 2.0**20  # from_state_dict rounds to float32: harmless, but keep tiny gradients out of its denormals
-    gradients = {name: p.grad.numpy() * scale for name, p in module.named_parameters()}
-    state = {name: gradients.get(name, np.zeros(tuple(v.shape))) for name, v in module.state_dict().items()}
-    return {name: g / scale for name, g in layout.unflatten(layout.from_state_dict(state)).items()}
-
-
-def relative_errors(hp: HyperParameters, sign: int, seed: int, direct: bool = False) -> dict[str, tuple[float, float]]:
-    """tensor -> relative error against float64 of (our gradient, PyTorch's float32 gradient: the yardstick).
-
-    A convolution's bias before batch norm has gradient 0: there the scale is that of its weights.
-    """
-    rng = np.random.default_rng(seed)
-    theta = theta_with_norms(hp, sign, rng)
-    x = rng.random((hp.batch_size, 3, 32, 32), dtype=np.float32)
-    y = rng.integers(0, cnn.OUTPUTS, hp.batch_size)
-    _, gradient = NativeEngine(hp, theta, pictures(), 0, dropout=0.0, direct=direct).gradient(x, y)
-    ours = cnn.layout(hp).unflatten(gradient)
-    exact, single = (autograd(hp, theta, x, y, dtype) for dtype in (torch.float64, torch.float32))
-    errors = {}
-    for t in cnn.layout(hp).tensors:
-        if t.role in ("mean", "var"):
-            assert not ours[t.name].any()
-            continue
-        silent = t.role == "bias" and hp.batch_norm and t.part == "conv"
-        scale = float(np.linalg.norm(exact[f"{t.layer}.weight" if silent else t.name]))
-        errors[t.name] = tuple(float(np.linalg.norm(g[t.name] - exact[t.name])) / scale for g in (ours, single))
-    return errors
-
-
-def assert_as_exact_as_pytorch(each: list[dict[str, tuple[float, float]]], factor: float) -> None:
-    """Median over seeds, for a tie within rounding error may take the other side of a pool or ReLU in float32 (next test)."""
-    for name in each[0]:
-        ours, single = np.median([errors[name] for errors in each], axis=0)
-        assert ours < factor * single + 1e-5, name
-
-
-def worst(errors: dict[str, tuple[float, float]]) -> float:
-    return max(ours for ours, _ in errors.values())
-
-
-# Rounding errors of Winograd against the definition's are 2, 3 and 5 times for filters of 3, 5 and 7 (winograd.hpp).
-FACTOR = {1: 4, 3: 8, 5: 8, 7: 16, 9: 4}
-
-
-@needs_it
-@pytest.mark.parametrize("sign", [1, -1, 0])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("filter_size", FILTERS)
-def test_gradients_agree_with_float64_in_every_layer(filter_size, activation, sign):
-    # depth 5: two convolutions have no pool; width 5: no multiple of a register tile
-    hp = SMALL.with_(filter_size=filter_size, activation=activation, depth_conv=5, width_conv=5)
-    assert_as_exact_as_pytorch([relative_errors(hp, sign, seed) for seed in range(5)], FACTOR[filter_size])
-
-
-@needs_it
-@pytest.mark.slow
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("filter_size", [1, *FILTERS, 9])
-@pytest.mark.parametrize("direct", [False, True])
-def test_gradients_of_whole_nets(filter_size, activation, direct):
-    hp = SMALL.with_(
-        filter_size=filter_size, activation=activation, depth_conv=4, width_conv=8, width_fc=128, depth_fc=4, batch_size=48
-    )
-    assert_as_exact_as_pytorch([relative_errors(hp, 0, seed, direct) for seed in range(7)], FACTOR[filter_size])
-
-
-@needs_it
-@pytest.mark.parametrize("filter_size", FILTERS)
-def test_outliers_are_ties_that_fell_the_other_way(filter_size):
-    """Where a gradient is further from float64 than rounding goes, float64 itself shows a tie within rounding; elsewhere every
-    seed agrees, not only the median."""
-    hp = SMALL.with_(activation="relu", filter_size=filter_size, depth_conv=4)
-    outliers = [seed for seed in range(8) if worst(relative_errors(hp, 0, seed)) > 1e-3]
-    for seed in outliers:
-        assert smallest_margin(hp, seed) < 1e-5
-    assert len(outliers) <= 4
-
-
-@needs_it
-@pytest.mark.parametrize("filter_size", FILTERS)
-def test_winograd_is_convolution_to_rounding(filter_size):
-    hp = SMALL.with_(filter_size=filter_size, activation="sigmoid", batch_norm=False)
-    for direct in (True, False):
-        assert np.median([worst(relative_errors(hp, 1, seed, direct)) for seed in range(5)]) < (2e-6 if direct else 2e-5)
-
-
-def smallest_margin(hp: HyperParameters, seed: int) -> float:
-    """How near float64's net is to another choice in a ReLU or a pool, relative to the signal there."""
-    rng = np.random.default_rng(seed)
-    theta = theta_with_norms(hp, 0, rng)
-    x = torch.from_numpy(rng.random((hp.batch_size, 3, 32, 32), dtype=np.float32)).double()
-    module = cnn.module(hp, dropout=0.0).double()
-    module.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in cnn.layout(hp).state_dict(theta).items()}, strict=False)
-    margins = []
-    with torch.no_grad():
-        for layer in module:
-            size = float(x.square().mean().sqrt())
-            if isinstance(layer, torch.nn.ReLU):
-                margins.append(float(x.abs().min()) / size)
-            if isinstance(layer, torch.nn.MaxPool2d):
-                four = functional.unfold(x.reshape(-1, 1, *x.shape[2:]), 2, stride=2).topk(2, dim=1).values
-                gap = (four[:, 0] - four[:, 1])[four[:, 0] > 0]
-                margins.append(float(gap.min()) / size)
-            x = layer(x)
-    return min(margins)
 
 
 def weights_after(make: type, hp: HyperParameters, theta: np.ndarray, steps: int) -> dict[str, np.ndarray]:
@@ -351,7 +197,7 @@ def test_every_architecture_of_the_paper_fits_its_theta():
         hp = hp.with_(batch_size=16, dataset="noise")
         engine = NativeEngine(hp, cnn.initialize(hp, np.random.default_rng(0)), pictures(), 0)
         assert engine.theta().size == cnn.layout(hp).size
-    assert options["filter_size"] == FILTERS
+    assert options["filter_size"] == (3, 5, 7)
 
 
 @needs_it
