@@ -1,6 +1,6 @@
-// The activation functions. To add one: a struct with value(x) and slope(y), a name in Activation, a line in
-// with_activation, and its name in native_engine.py. It must be monotone, rising (norm_pool.hpp takes the maximum
-// before it).
+// The activation functions. To add one: a struct with value(x) and slope(y), a name in Activation and a line in
+// with_activation; then its name in space.py, in the order of Activation, and its module in cnn.py (docs/engines.md has
+// an example). It must be monotone, rising (norm_pool.hpp takes the maximum before it).
 #pragma once
 
 #include "functions.hpp"
