@@ -1,0 +1,107 @@
+"""Scores -> probabilities that mean what they say: one temperature, fitted and measured over nets that were held out.
+
+Guo et al. 2017, "On calibration of modern neural networks"; what is calibrated here is the vote over a net's slices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from nws.errors import NwsError
+from nws.protocol import interval
+
+BINS = 10
+_HOTTEST = 20.0
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What held-out nets say about a meta-classifier's votes. Refuses nonsense when built.
+
+    temperature   scores are divided by it; 1 leaves them as they are
+    accuracy      of the votes on held-out nets, low to high its 95% interval over nets
+    ece_before, ece_after   expected calibration error of the votes, without and with a temperature; the latter with
+                            temperatures fitted on other folds than they are measured on
+    """
+
+    temperature: float
+    nets: int
+    accuracy: float
+    low: float
+    high: float
+    ece_before: float
+    ece_after: float
+
+    def __post_init__(self) -> None:
+        values = asdict(self)
+        if not all(type(v) in (int, float) and np.isfinite(v) for v in values.values()) or not 0 < self.temperature <= 1e3:
+            raise NwsError(f"a calibration needs finite numbers and a temperature above 0, got {values}")
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Calibration:
+        try:
+            return cls(**said)
+        except TypeError:
+            raise NwsError(f"a calibration has other entries than {', '.join(cls.__dataclass_fields__)}") from None
+
+
+def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> Calibration:
+    """probability (n, S, K, C): of the slices of S snapshots of n held-out nets; truth (n,) their columns; fold (n,)."""
+    n, S, _, C = probability.shape
+    flat = probability.reshape(n * S, -1, C)
+    y, of = np.repeat(truth, S), np.repeat(fold, S)
+    after = np.empty((n * S, C))
+    for k in np.unique(of):
+        after[of == k] = vote(flat[of == k], temperature(flat[of != k], y[of != k]))
+    before = vote(flat, 1.0)
+    chosen = temperature(flat, y)
+    hits = (vote(flat, chosen).argmax(1) == y).reshape(n, S).mean(1)
+    low, high = interval(hits)
+    return Calibration(
+        chosen, n, float(hits.mean()), low, high, expected_calibration_error(before, y), expected_calibration_error(after, y)
+    )
+
+
+def vote(probability: np.ndarray, temperature: float) -> np.ndarray:
+    """The mean over slices of their probabilities at a temperature: (..., K, C) -> (..., C)."""
+    return np.asarray(tempered(probability, temperature).mean(-2))
+
+
+def tempered(probability: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(scores) (..., C) -> softmax(scores / temperature)."""
+    logarithm = np.log(np.maximum(probability, 1e-300)) / temperature  # the scores, up to a constant that cancels
+    exponential = np.exp(logarithm - logarithm.max(-1, keepdims=True))
+    return np.asarray(exponential / exponential.sum(-1, keepdims=True))
+
+
+def temperature(probability: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which the votes over slices (n, K, C) make the true columns (n,) likeliest."""
+    from scipy.optimize import minimize_scalar
+
+    rows = np.arange(len(truth))
+
+    def surprise(logarithm: float) -> float:
+        return float(-np.log(np.maximum(vote(probability, np.exp(logarithm))[rows, truth], _TINY)).mean())
+
+    limit = np.log(_HOTTEST)
+    # The votes' surprise need not have a single valley: a coarse look first.
+    grid = np.linspace(-limit, limit, 25)
+    best = int(np.argmin([surprise(x) for x in grid]))
+    around = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
+    return float(np.exp(minimize_scalar(surprise, bounds=around, method="bounded", options={"xatol": 1e-3}).x))
+
+
+def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
+    """The mean difference between confidence and accuracy, over bins of equal width: probability (n, C), truth (n,)."""
+    confidence, hit = probability.max(1), probability.argmax(1) == truth
+    at = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(at, weights=confidence - hit, minlength=bins)
+    return float(np.abs(gaps).sum() / len(truth))
