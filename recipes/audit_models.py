@@ -1,4 +1,4 @@
-"""A small set of meta-classifiers for `nws audit`, from one zoo: per property an SVM on slices, and layer-wise where all nets are alike.
+"""Meta-classifiers for `nws audit` from one zoo: an SVM on slices per property, and a layer-wise one if all nets are alike.
 
     python recipes/audit_models.py zoo/reference_fixed models [PROPERTY ...]
     nws audit model.safetensors --with models

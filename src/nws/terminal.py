@@ -243,7 +243,9 @@ def show_audit(found: Audit) -> None:
         shown.caption = "slices: how many vote for the most probable class; every class is taken to be as likely beforehand"
         out.print(shown)
     else:
-        kinds = [(layer["name"], ", ".join(f"{r} {tuple(s)}" for r, s in layer["shapes"].items())) for layer in found.layers[:_LAYERS]]
+        kinds = [
+            (layer["name"], ", ".join(f"{r} {tuple(s)}" for r, s in layer["shapes"].items())) for layer in found.layers[:_LAYERS]
+        ]
         more = [("", f"and {len(found.layers) - _LAYERS} more")] if len(found.layers) > _LAYERS else []
         out.print(facts([*kinds, *more], f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers"))
     lines = [("why not to trust it", reason) for reason in found.reasons]

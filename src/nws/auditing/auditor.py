@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,9 +43,9 @@ class Evidence:
 class Answer:
     """What one meta-classifier says of one net.
 
-    probabilities  of the classes: the mean over slices, at the temperature; every class is taken to be as likely beforehand
+    probabilities  of the classes: the mean over slices, brought to the temperature; every class is taken to be as likely beforehand
     votes          slices for which each class is the most probable
-    evidence       slice by slice along depth; a single entry when the net is read as a whole
+    evidence       slice by slice along depth, not calibrated; a single entry when the net is read as a whole
     calibration    how its votes did on held-out nets of its own zoo; None when nobody measured it
     distance       to the nearest nets of its own zoo; percentile: the share of them that are closer to the others, in percent
     trusted        False with at least one sentence why not in `reasons`
@@ -64,12 +65,12 @@ class Answer:
     trusted: bool
     reasons: tuple[str, ...]
 
-    @property
+    @builtins.property  # `property` is a field here
     def best(self) -> str:
         """The most probable class."""
         return self.classes[int(np.argmax(self.probabilities))]
 
-    @property
+    @builtins.property  # `property` is a field here
     def clear(self) -> bool:
         """Whether the most probable class is at least half-way from chance to certainty."""
         return max(self.probabilities) >= (1 + 1 / len(self.classes)) / 2
@@ -116,7 +117,8 @@ class Auditor:
             positions = layout.kept(self.without)
             theta, layout = theta[positions], layout.without(self.without)
         x, starts, length = self._rows(theta, layout)
-        probability = tempered(self.meta.predict_proba(x), self.calibration.temperature if self.calibration else 1.0)
+        probability = self.meta.predict_proba(x)  # (K, C)
+        said = tempered(probability.mean(0), self.calibration.temperature if self.calibration else 1.0)
         evidence = tuple(
             Evidence(_layer_at(layout, a + length // 2), int(positions[a]), int(positions[a + length - 1]) + 1, tuple(row))
             for a, row in zip(starts.tolist(), probability.tolist())
@@ -132,7 +134,7 @@ class Auditor:
             meta=self.meta_name,
             zoo=self.zoo,
             classes=classes,
-            probabilities=tuple(probability.mean(0).tolist()),
+            probabilities=tuple(said.tolist()),
             votes=tuple(votes.tolist()),
             evidence=evidence,
             calibration=self.calibration,
@@ -167,7 +169,9 @@ class Auditor:
         known = self.reference.architecture if self.reference else None
         expected, found = self.meta.n_features_in_, _columns(layout, self.part)
         if (known and not self.without and architecture(layout) != known) or expected != found:
-            raise NwsError("it reads layer by layer, and the net's layers have other shapes than its zoo's: use one that reads slices")
+            raise NwsError(
+                "it reads layer by layer, and the net's layers have other shapes than its zoo's: use one that reads slices"
+            )
 
     def _reasons(self, specimen: Specimen, percentile: float | None) -> list[str]:
         found = specimen.oddities()

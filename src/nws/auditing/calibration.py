@@ -23,7 +23,7 @@ _TINY = 1e-12
 class Calibration:
     """What held-out nets say about a meta-classifier's votes. Refuses nonsense when built.
 
-    temperature   scores are divided by it; 1 leaves them as they are
+    temperature   of the votes; 1 leaves them as they are
     accuracy      of the votes on held-out nets, low to high its 95% interval over nets
     ece_before, ece_after   expected calibration error of the votes, without and with a temperature; the latter with
                             temperatures fitted on other folds than they are measured on
@@ -56,47 +56,40 @@ class Calibration:
 def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> Calibration:
     """probability (n, S, K, C): of the slices of S snapshots of n held-out nets; truth (n,) their columns; fold (n,)."""
     n, S, _, C = probability.shape
-    flat = probability.reshape(n * S, -1, C)
+    votes = probability.mean(2).reshape(n * S, C)
     y, of = np.repeat(truth, S), np.repeat(fold, S)
-    after = np.empty((n * S, C))
+    after = np.empty_like(votes)
     for k in np.unique(of):
-        after[of == k] = vote(flat[of == k], temperature(flat[of != k], y[of != k]))
-    before = vote(flat, 1.0)
-    chosen = temperature(flat, y)
-    hits = (vote(flat, chosen).argmax(1) == y).reshape(n, S).mean(1)
-    low, high = interval(hits)
+        after[of == k] = tempered(votes[of == k], temperature(votes[of != k], y[of != k]))
+    hits = (votes.argmax(1) == y).reshape(n, S).mean(1)
     return Calibration(
-        chosen, n, float(hits.mean()), low, high, expected_calibration_error(before, y), expected_calibration_error(after, y)
+        temperature(votes, y),
+        n,
+        float(hits.mean()),
+        *interval(hits),
+        expected_calibration_error(votes, y),
+        expected_calibration_error(after, y),
     )
 
 
-def vote(probability: np.ndarray, temperature: float) -> np.ndarray:
-    """The mean over slices of their probabilities at a temperature: (..., K, C) -> (..., C)."""
-    return np.asarray(tempered(probability, temperature).mean(-2))
-
-
-def tempered(probability: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(scores) (..., C) -> softmax(scores / temperature)."""
-    logarithm = np.log(np.maximum(probability, 1e-300)) / temperature  # the scores, up to a constant that cancels
+def tempered(votes: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (..., C) to the power 1 / temperature, anew with sum 1: softmax(scores / temperature) of softmax(scores)."""
+    logarithm = np.log(np.maximum(votes, _TINY)) / temperature
     exponential = np.exp(logarithm - logarithm.max(-1, keepdims=True))
     return np.asarray(exponential / exponential.sum(-1, keepdims=True))
 
 
-def temperature(probability: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which the votes over slices (n, K, C) make the true columns (n,) likeliest."""
+def temperature(votes: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which votes (n, C) make the true columns (n,) likeliest."""
     from scipy.optimize import minimize_scalar
 
     rows = np.arange(len(truth))
 
     def surprise(logarithm: float) -> float:
-        return float(-np.log(np.maximum(vote(probability, np.exp(logarithm))[rows, truth], _TINY)).mean())
+        return float(-np.log(np.maximum(tempered(votes, np.exp(logarithm))[rows, truth], _TINY)).mean())
 
-    limit = np.log(_HOTTEST)
-    # The votes' surprise need not have a single valley: a coarse look first.
-    grid = np.linspace(-limit, limit, 25)
-    best = int(np.argmin([surprise(x) for x in grid]))
-    around = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
-    return float(np.exp(minimize_scalar(surprise, bounds=around, method="bounded", options={"xatol": 1e-3}).x))
+    limit = np.log(_HOTTEST)  # a single valley lies between: the surprise is convex in 1 / temperature
+    return float(np.exp(minimize_scalar(surprise, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-3}).x))
 
 
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:

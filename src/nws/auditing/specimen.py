@@ -18,11 +18,11 @@ from nws.weights.state import LEFT_OUT
 
 # Words in the names of tensors that no convolutional net has.
 _FAMILIES = {
-    "a transformer": r"attn|attention|[qkv]_proj|in_proj|query|cls_token|wte|wpe|(pos|position|token|patch)_?embed\w*|ln_\w+|layer_?norm",
+    "a transformer": r"attn|attention|[qkv]_proj|in_proj|query|cls_token|wte|wpe|(pos|position|token|patch)_?embed\w*|layer_?norm",
     "a recurrent net": r"weight_[ih]h(_l\d+)?|lstm\w*|gru\w*|rnn\w*",
 }
 _LEVELS = 256  # values that a quantised weight can take
-_MANY = 1024  # weights of a tensor that would hardly all take one of so few values by chance
+_MANY = 256  # weights of a tensor that would hardly all take one of so few values by chance
 _AT_THE_START = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "mean": 0.0, "var": 1.0}
 
 
@@ -78,7 +78,9 @@ class Specimen:
                 found.append(f"Its tensors are named like those of {family} ({printable(name)[:60]}), not of a convolutional net.")
         if any(note.startswith(LEFT_OUT) for note in self.notes):
             found.append("It also holds whole numbers, which were left out: if they are its weights, it is quantised.")
-        coarse = [t.name for t in self.layout.tensors if t.role == "weight" and _quantised(self.theta[t.start : t.stop], t.shape[0])]
+        coarse = [
+            t.name for t in self.layout.tensors if t.role == "weight" and _quantised(self.theta[t.start : t.stop], t.shape[0])
+        ]
         if coarse:
             found.append(f"Its weights are quantised: those of {printable(coarse[0])[:60]} lie on few, evenly spaced values.")
         if self._untrained():
@@ -102,7 +104,9 @@ def _quantised(values: np.ndarray, units: int) -> bool:
 
 def _on_a_grid(values: np.ndarray) -> bool:
     levels = np.unique(values[np.isfinite(values)]).astype(np.float64)
-    if not 2 <= len(levels) <= _LEVELS:
+    if len(levels) < 4:  # binary or ternary weights; a unit that is dead or was started constant has few values as well
+        return len(levels) > 1 and np.allclose(levels, -levels[::-1])
+    if len(levels) > _LEVELS:
         return False
     steps = np.diff(levels)
     steps /= steps.min()  # constant initialization leaves few values too, but not evenly spaced

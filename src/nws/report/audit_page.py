@@ -1,4 +1,4 @@
-"""An audit -> one HTML file: bars, evidence along depth, and whether to trust it. It holds no script, and no request can leave it."""
+"""An audit -> one HTML file: bars, evidence along depth, and whether to trust it. No script, no request leaves it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def audit_html(found: Audit) -> str:
 </head>
 <body>
 <main>
-<p class="eyebrow">Audit of <b>{escape(found.file)}</b>, {escape(found.format)}, {found.weights:,} weights in {len(found.layers):,} layers</p>
+<p class="eyebrow">Audit of <b>{escape(found.file)}</b>, {escape(found.format)}: {found.weights:,} weights</p>
 <h1>{escape(found.sentence)}</h1>
 {_warning(found.reasons)}
 {"".join(sections)}
@@ -54,8 +54,8 @@ def audit_html(found: Audit) -> str:
 {_layers(found)}
 {_listed("Notes on the file", found.notes)}
 </main>
-<footer class="quiet">Every class is taken to be as likely beforehand. A probability is the mean over slices of the net, at a temperature
-fitted on nets that the model had not seen; it holds for nets like those of the model's zoo.</footer>
+<footer class="quiet">Every class is taken to be as likely beforehand. A probability is the mean over slices of the net, brought to
+a temperature that was fitted on nets the model had not seen; it holds for nets like those of the model's zoo.</footer>
 </body>
 </html>
 """
@@ -83,7 +83,9 @@ def _answer(a: Answer) -> str:
     )
     far = f"; further from the zoo than {a.percentile:.0f}% of its own nets" if a.percentile is not None else ""
     about = f'<p class="quiet">{escape(a.meta)}, {trust}: {measured}{far}</p>'
-    depth = _depth(a) if len(a.evidence) > 1 else '<p class="quiet">It reads the net as a whole: there is no evidence along depth.</p>'
+    depth = (
+        _depth(a) if len(a.evidence) > 1 else '<p class="quiet">It reads the net as a whole: there is no evidence along depth.</p>'
+    )
     return f'<article>{about}<div class="answer"><div>{_bars(a)}</div><div>{depth}</div></div></article>'
 
 
@@ -117,8 +119,9 @@ def _depth(a: Answer) -> str:
             )
             top += _HIGH * p
     said = f"Evidence along depth in {len(a.evidence)} slices"
+    drawn = "".join(columns) + _ticks(a.evidence, wide)
     return (
-        f'<svg viewBox="0 0 {_STRIP} {_HIGH + 26}" role="img" aria-label="{said}">{"".join(columns)}{_ticks(a.evidence, wide)}</svg>'
+        f'<svg viewBox="0 0 {_STRIP} {_HIGH + 26}" role="img" aria-label="{said}">{drawn}</svg>'
         f'<p class="quiet">{said} of {a.evidence[0].stop - a.evidence[0].start:,} weights, from the first layer to the last</p>'
     )
 
