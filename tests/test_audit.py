@@ -230,14 +230,15 @@ def test_a_model_of_classify_answers_but_is_not_trusted(made, written, tmp_path)
     classify(made.zoo, [nws.Task("optimizer", (SNAPSHOTS,))], ["svm-linear-16"], rounds=1, out=tmp_path / "results")
     (answer,) = nws.audit(written("net.pt"), tmp_path / "results").answers
     assert (answer.property, answer.calibration, answer.trusted) == ("optimizer", None, False)
-    assert "not made for audits" in answer.reasons[0]
+    assert "not made for audits" in answer.weaknesses[0]
 
 
 def test_a_property_that_is_not_in_the_weights_is_not_trusted(made, written):
     auditor = auditing.learn("svm-linear-16", nws.Task("dataset", (SNAPSHOTS,), slice_length=SLICE), made.zoo)
     (answer,) = nws.audit(written("net.pt"), auditor).answers
     assert not answer.trusted
-    assert "no better than chance" in answer.reasons[-1]
+    assert "no better than chance" in answer.weaknesses[0]
+    assert not answer.reasons
 
 
 def test_calibration_repairs_what_is_too_sure_or_not_sure_enough():

@@ -249,7 +249,10 @@ def show_audit(found: Audit) -> None:
         more = [("", f"and {len(found.layers) - _LAYERS} more")] if len(found.layers) > _LAYERS else []
         out.print(facts([*kinds, *more], f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers"))
     lines = [("why not to trust it", reason) for reason in found.reasons]
-    lines += [(f"skipped, {s.model}", s.reason) for s in found.skipped] + [("note", note) for note in found.notes]
+    lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
+    for reason in dict.fromkeys(s.reason for s in found.skipped):
+        lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {reason}"))
+    lines += [("note", note) for note in found.notes]
     if lines:
         out.print(facts(lines, "What to know"))
 

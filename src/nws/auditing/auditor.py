@@ -48,7 +48,8 @@ class Answer:
     evidence       slice by slice along depth, not calibrated; a single entry when the net is read as a whole
     calibration    how its votes did on held-out nets of its own zoo; None when nobody measured it
     distance       to the nearest nets of its own zoo; percentile: the share of them that are closer to the others, in percent
-    trusted        False with at least one sentence why not in `reasons`
+    reasons        why not to trust it, in sentences about the net
+    weaknesses     the same about the meta-classifier
     """
 
     model: str
@@ -62,8 +63,13 @@ class Answer:
     calibration: Calibration | None
     distance: float | None
     percentile: float | None
-    trusted: bool
     reasons: tuple[str, ...]
+    weaknesses: tuple[str, ...]
+
+    @builtins.property
+    def trusted(self) -> bool:
+        """Whether there is nothing to be said against it."""
+        return not self.reasons and not self.weaknesses
 
     @builtins.property  # `property` is a field here
     def best(self) -> str:
@@ -127,7 +133,6 @@ class Auditor:
         votes = np.bincount(probability.argmax(1), minlength=len(classes))
         distance = self.reference.distance(specimen.theta, specimen.layout) if self.reference else None
         percentile = self.reference.percentile(distance) if self.reference and distance is not None else None
-        reasons = self._reasons(specimen, percentile)
         return Answer(
             model=self.name,
             property=self.property,
@@ -140,8 +145,8 @@ class Auditor:
             calibration=self.calibration,
             distance=distance,
             percentile=percentile,
-            trusted=not reasons,
-            reasons=tuple(reasons),
+            reasons=tuple(self._reasons(specimen, percentile)),
+            weaknesses=self._weaknesses(),
         )
 
     def _rows(self, theta: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray, int]:
@@ -175,18 +180,21 @@ class Auditor:
 
     def _reasons(self, specimen: Specimen, percentile: float | None) -> list[str]:
         found = specimen.oddities()
-        if self.reference is None or self.calibration is None:
-            return [*found, "This model was not made for audits: it is not calibrated, and what is unlike its zoo goes unnoticed."]
-        found += self.reference.unlike(specimen.theta, specimen.layout)
+        if self.reference:
+            found += self.reference.unlike(specimen.theta, specimen.layout)
         if percentile is not None and percentile >= UNFAMILIAR:
             found.append(f"Its weights are further from the nets of the zoo than {percentile:.0f}% of these are from each other.")
-        chance = 1 / len(self.meta.classes_)
-        if self.calibration.low <= chance:
-            found.append(
-                f"This model reads {self.property} no better than chance: right on {self.calibration.accuracy:.0%} "
-                f"of held-out nets, with {len(self.meta.classes_)} classes."
-            )
         return found
+
+    def _weaknesses(self) -> tuple[str, ...]:
+        if self.reference is None or self.calibration is None:
+            return ("It was not made for audits: it is not calibrated, and what is unlike its zoo goes unnoticed.",)
+        measured, chance = self.calibration, 1 / len(self.meta.classes_)
+        if measured.low > chance:
+            return ()
+        return (
+            f"It reads {self.property} no better than chance ({chance:.0%}): right on {measured.accuracy:.0%} of held-out nets.",
+        )
 
     def save(self, path: str | Path) -> None:
         """PATH.safetensors and PATH.json, as `nws.meta.save` writes them; what an audit needs is in `about`."""
@@ -288,4 +296,4 @@ def _text(value: Any) -> str:
 
 def described(answer: Answer) -> dict[str, Any]:
     """An answer as JSON values."""
-    return {**asdict(answer), "best": answer.best, "clear": answer.clear}
+    return {**asdict(answer), "best": answer.best, "clear": answer.clear, "trusted": answer.trusted}

@@ -30,6 +30,7 @@ class Audit:
     layers     in order: {"name", "part", "shapes": role -> shape, "weights"}
     weights    of the net, the length of theta
     oddities   what makes any answer about this file doubtful, in sentences
+    answers    by property, the surest first
     """
 
     file: str
@@ -52,7 +53,7 @@ class Audit:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why answers are not to be trusted, each sentence once."""
+        """What about the net makes answers doubtful, each sentence once."""
         return tuple(dict.fromkeys([*self.oddities, *(reason for answer in self.answers for reason in answer.reasons)]))
 
     @property
@@ -63,7 +64,8 @@ class Audit:
             return f"{asked} {self.oddities[0]}" if self.oddities else asked
         trusted = {name: answer for name, answer in self.best.items() if answer.trusted}
         if not trusted:
-            return f"Do not trust these answers. {next(iter(self.best.values())).reasons[0]}"
+            first = next(iter(self.best.values()))
+            return f"Do not trust these answers. {(*first.reasons, *first.weaknesses)[0]}"
         clear = [f"{n} {a.best} ({max(a.probabilities):.0%})" for n, a in trusted.items() if a.clear]
         unsure = [name for name, answer in trusted.items() if not answer.clear]
         doubtful = [name for name in self.best if name not in trusted]
@@ -115,7 +117,7 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
         weights=specimen.layout.size,
         notes=specimen.notes,
         oddities=tuple(specimen.oddities()),
-        answers=tuple(answers),
+        answers=_ordered(answers),
         skipped=tuple(skipped),
     )
 
@@ -132,6 +134,17 @@ def _auditors(given: str | Path | Auditor) -> list[Auditor]:
     if not found:
         raise NwsError(f"{folder} holds no saved meta-classifier: make some with recipes/audit_models.py")
     return found
+
+
+def _ordered(answers: list[Answer]) -> tuple[Answer, ...]:
+    """Property by property, first what can be trusted and said with most certainty."""
+
+    def certainty(answer: Answer) -> tuple[bool, float]:
+        chance = 1 / len(answer.classes)
+        return answer.trusted, (max(answer.probabilities) - chance) / (1 - chance)
+
+    first = {answer.property: max(certainty(a) for a in answers if a.property == answer.property) for answer in answers}
+    return tuple(sorted(answers, key=lambda a: (first[a.property], a.property), reverse=True))
 
 
 def _rank(answer: Answer) -> tuple[bool, float]:

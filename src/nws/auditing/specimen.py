@@ -88,8 +88,10 @@ class Specimen:
         return found
 
     def _untrained(self) -> bool:
-        vectors = [t for t in self.layout.tensors if t.role in _AT_THE_START]
-        return bool(vectors) and all((self.theta[t.start : t.stop] == _AT_THE_START[t.role]).all() for t in vectors)
+        vectors = {t: self.theta[t.start : t.stop] for t in self.layout.tensors if t.role in _AT_THE_START}
+        exact = [(found == _AT_THE_START[t.role]).all() for t, found in vectors.items() if t.role != "gamma"]
+        near = [(np.abs(found - 1) < 0.02).all() for t, found in vectors.items() if t.role == "gamma"]  # some draw it around 1
+        return bool(exact) and all(exact) and all(near)
 
 
 def _quantised(values: np.ndarray, units: int) -> bool:
@@ -108,6 +110,6 @@ def _on_a_grid(values: np.ndarray) -> bool:
         return len(levels) > 1 and np.allclose(levels, -levels[::-1])
     if len(levels) > _LEVELS:
         return False
-    steps = np.diff(levels)
-    steps /= steps.min()  # constant initialization leaves few values too, but not evenly spaced
-    return bool(steps.sum() < 1 << 16 and (np.abs(steps - np.round(steps)) < 0.01).all())
+    multiples = levels / np.diff(levels).min()
+    # Constant initialization leaves few values as well; where they lie evenly, it is by the last bits of a float.
+    return bool(np.abs(multiples).max() <= 2 * _LEVELS and (np.abs(multiples - np.round(multiples)) < 0.01).all())

@@ -82,7 +82,8 @@ def _answer(a: Answer) -> str:
         else "never measured on held-out nets"
     )
     far = f"; further from the zoo than {a.percentile:.0f}% of its own nets" if a.percentile is not None else ""
-    about = f'<p class="quiet">{escape(a.meta)}, {trust}: {measured}{far}</p>'
+    weak = escape(" ".join(["", *a.weaknesses]))
+    about = f'<p class="quiet">{escape(a.meta)}, {trust}: {measured}{far}.{weak}</p>'
     depth = (
         _depth(a) if len(a.evidence) > 1 else '<p class="quiet">It reads the net as a whole: there is no evidence along depth.</p>'
     )
@@ -102,7 +103,7 @@ def _bars(a: Answer) -> str:
     high = 24 * len(a.classes)
     line = f'<line class="chance" x1="{chance:.1f}" x2="{chance:.1f}" y1="0" y2="{high}"><title>chance</title></line>'
     said = f"{a.property}: {a.best} {max(a.probabilities):.0%}"
-    return f'<svg viewBox="0 0 {_BAR} {high + 4}" role="img" aria-label="{escape(said)}">{"".join(rows)}{line}</svg>'
+    return f'<svg viewBox="0 0 {_BAR} {high + 4}" role="img" aria-label="{escape(said)}">{line}{"".join(rows)}</svg>'
 
 
 def _depth(a: Answer) -> str:
