@@ -132,17 +132,21 @@ def test_random_weights_are_noticed(made, how):
         assert found.sentence.startswith("Do not trust")
 
 
+def portrait(zoo, number):
+    return kind_statistics(zoo.theta(number, SNAPSHOTS), zoo.layout(number))
+
+
 def test_the_distance_to_itself_is_small_and_to_half_of_the_zoo_is_larger(made):
     reference = auditing.load(made.models / "svm-rbf-16").reference
-    inside = reference.distance(made.zoo.theta(0, SNAPSHOTS), made.zoo.layout(0))
+    inside = reference.distance(portrait(made.zoo, 0))
     assert reference.percentile(inside) == 0
     assert reference.percentile(float("inf")) == 100
-    held = [reference.percentile(reference.distance(made.all.theta(n, SNAPSHOTS), made.all.layout(n))) for n in range(32, 36)]
+    held = [reference.percentile(reference.distance(portrait(made.all, n))) for n in range(32, 36)]
     assert max(held) < 100
     adam = np.array([made.zoo.net(n).hp.optimizer == "adam" for n in made.zoo.numbers()])
     half = replace(reference, rows=reference.rows[adam])
     other = int(np.flatnonzero(~adam)[0])
-    assert half.percentile(half.distance(made.zoo.theta(other, SNAPSHOTS), made.zoo.layout(other))) == 100
+    assert half.percentile(half.distance(portrait(made.zoo, other))) == 100
 
 
 def without_norm(state):
@@ -267,6 +271,20 @@ def test_statistics_of_kinds_say_which_kinds_there_are(made):
 
 
 HOSTILE = "<script>alert('1')</script>\"&\n[red]"
+
+
+class Harm:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.path)!r}, 'w')",)
+
+
+def test_nothing_in_the_file_is_run(made, tmp_path, command):  # noqa: F811
+    torch.save({"model": {"fc.weight": torch.ones(3, 4)}, "x": Harm(tmp_path / "harm")}, tmp_path / "net.pt")
+    refused(command("audit", tmp_path / "net.pt", "--with", made.models), "net.pt")
+    assert not (tmp_path / "harm").exists()
 
 
 class Tags(HTMLParser):

@@ -118,20 +118,20 @@ class Auditor:
         """What it says of the net; NwsError, one line, when it cannot read it."""
         if self.meta.regression:
             raise NwsError(f"{self.property} is a number to it, which has no probabilities")
-        theta, layout, positions = specimen.theta, specimen.layout, np.arange(specimen.layout.size)
+        theta, layout, kept = specimen.theta, specimen.layout, None
         if self.without:
-            positions = layout.kept(self.without)
-            theta, layout = theta[positions], layout.without(self.without)
+            kept = layout.kept(self.without)
+            theta, layout = theta[kept], layout.without(self.without)
         x, starts, length = self._rows(theta, layout)
         probability = self.meta.predict_proba(x)  # (K, C)
         said = tempered(probability.mean(0), self.calibration.temperature if self.calibration else 1.0)
         evidence = tuple(
-            Evidence(_layer_at(layout, a + length // 2), int(positions[a]), int(positions[a + length - 1]) + 1, tuple(row))
+            Evidence(_layer_at(layout, a + length // 2), _place(a, kept), _place(a + length - 1, kept) + 1, tuple(row))
             for a, row in zip(starts.tolist(), probability.tolist())
         )
         classes = tuple(printable(label) for label in self.meta.classes_)
         votes = np.bincount(probability.argmax(1), minlength=len(classes))
-        distance = self.reference.distance(specimen.theta, specimen.layout) if self.reference else None
+        distance = self.reference.distance(specimen.portrait) if self.reference else None
         percentile = self.reference.percentile(distance) if self.reference and distance is not None else None
         return Answer(
             model=self.name,
@@ -163,12 +163,12 @@ class Auditor:
             part_name = "" if self.part == "all" else f"{self.part} part of the "
             raise NwsError(f"the {part_name}net has {size:,} weights, less than a slice of {length:,}")
         starts = part.start + np.unique(evenly(size, length, self.slices if self.slice_length else 1))
-        finite = np.concatenate([[0], np.cumsum(~np.isfinite(theta))])
-        starts = starts[finite[starts + length] == finite[starts]]
-        if not len(starts):
+        vectors = np.stack([theta[a : a + length] for a in starts])
+        finite = np.isfinite(vectors).all(1)
+        if not finite.any():
             raise NwsError("every slice holds NaN or infinite weights")
-        vectors = theta[starts[:, None] + np.arange(length)]
-        return (vectors if self.meta.reads == "weights" else statistics(vectors)), starts, length
+        vectors = vectors[finite]
+        return (vectors if self.meta.reads == "weights" else statistics(vectors)), starts[finite], length
 
     def _check_architecture(self, layout: Layout) -> None:
         known = self.reference.architecture if self.reference else None
@@ -179,9 +179,9 @@ class Auditor:
             )
 
     def _reasons(self, specimen: Specimen, percentile: float | None) -> list[str]:
-        found = specimen.oddities()
+        found = list(specimen.oddities)
         if self.reference:
-            found += self.reference.unlike(specimen.theta, specimen.layout)
+            found += self.reference.unlike(specimen.layout)
         if percentile is not None and percentile >= UNFAMILIAR:
             found.append(f"Its weights are further from the nets of the zoo than {percentile:.0f}% of these are from each other.")
         return found
@@ -212,6 +212,11 @@ def _columns(layout: Layout, part: str) -> int:
 
     last = layout.tensors[-1].layer
     return len(STATISTICS) * sum(part in ("all", t.part) for t in layout.tensors if t.layer != last)
+
+
+def _place(position: int, kept: np.ndarray | None) -> int:
+    """Where a weight lies in theta, given its position among those kept."""
+    return position if kept is None else int(kept[position])
 
 
 def _layer_at(layout: Layout, position: int) -> str:

@@ -116,7 +116,7 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
         layers=tuple(specimen.layers()),
         weights=specimen.layout.size,
         notes=specimen.notes,
-        oddities=tuple(specimen.oddities()),
+        oddities=specimen.oddities,
         answers=_ordered(answers),
         skipped=tuple(skipped),
     )

@@ -72,9 +72,11 @@ class Reference:
         kinds = {architecture(layout) for layout in layouts}
         return cls(np.stack(rows), ranges, kinds.pop() if len(kinds) == 1 else None)
 
-    def distance(self, theta: np.ndarray, layout: Layout) -> float:
-        """Root mean square difference to the nearest nets of the zoo, in deviations; infinite for weights that are not finite."""
-        row = kind_statistics(theta, layout)
+    def distance(self, row: np.ndarray) -> float:
+        """Root mean square difference of `kind_statistics` (112,) to those of the nearest nets of the zoo, in deviations.
+
+        Infinite for weights that are not finite.
+        """
         has = ~np.isnan(row.reshape(len(KINDS), -1)).all(1)
         if not np.isfinite(row[np.repeat(has, len(STATISTICS))]).all():
             return float("inf")
@@ -84,7 +86,7 @@ class Reference:
         """The share of the zoo's nets, in percent, that are closer to the others than this distance: each held out in turn."""
         return float(100 * np.mean(self._held_out < distance))
 
-    def unlike(self, theta: np.ndarray, layout: Layout) -> list[str]:
+    def unlike(self, layout: Layout) -> list[str]:
         """Sentences on what the zoo's nets do not have in common with this one."""
         found = []
         has, known = kinds(layout), {kind: self._present[:, k].mean() for k, kind in enumerate(KINDS)}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nws.auditing.reference import kind_statistics
 from nws.errors import NwsError
 from nws.layout import Layout
 from nws.recorded import printable
@@ -65,7 +67,13 @@ class Specimen:
             for name, roles in self.layout.layers.items()
         ]
 
-    def oddities(self) -> list[str]:
+    @cached_property
+    def portrait(self) -> np.ndarray:
+        """What it is compared with a zoo by: `kind_statistics` (112,)."""
+        return kind_statistics(self.theta, self.layout)
+
+    @cached_property
+    def oddities(self) -> tuple[str, ...]:
         """Sentences on why no meta-classifier's answer should be trusted, each one a reason by itself."""
         found = []
         wrong = int((~np.isfinite(self.theta)).sum())
@@ -85,7 +93,7 @@ class Specimen:
             found.append(f"Its weights are quantised: those of {printable(coarse[0])[:60]} lie on few, evenly spaced values.")
         if self._untrained():
             found.append("It looks untrained: its biases and norms all have the values they get before the first step.")
-        return found
+        return tuple(found)
 
     def _untrained(self) -> bool:
         vectors = {t: self.theta[t.start : t.stop] for t in self.layout.tensors if t.role in _AT_THE_START}
