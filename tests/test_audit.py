@@ -361,3 +361,10 @@ def test_a_model_that_says_nonsense_about_itself_is_refused(made, tmp_path, chan
     meta.save(loaded, tmp_path / "odd", {**loaded.about_, **change})
     with pytest.raises(nws.NwsError, match="odd"):
         auditing.load(tmp_path / "odd")
+
+
+def test_a_meta_classifier_of_whole_nets_reads_the_whole_net(made, written, tmp_path):
+    loaded = meta.load(made.models / "svm-rbf-16")
+    meta.save(loaded, tmp_path / "whole", {**loaded.about_, "slice_length": "whole"})
+    (answer,) = nws.audit(written("net.pt"), tmp_path / "whole").answers
+    assert [(e.start, e.stop) for e in answer.evidence] == [(0, made.all.layout(HELD).size)]

@@ -16,7 +16,7 @@ from nws.auditing.reference import UNFAMILIAR, Reference, architecture
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
 from nws.evaluation import held_out
-from nws.features import statistics
+from nws.features import STATISTICS, statistics
 from nws.inputs import Inputs, evenly, layer_rows
 from nws.layout import PARTS, STRIPS, Layout
 from nws.meta import Meta
@@ -208,8 +208,6 @@ class Auditor:
 
 
 def _columns(layout: Layout, part: str) -> int:
-    from nws.features import STATISTICS
-
     last = layout.tensors[-1].layer
     return len(STATISTICS) * sum(part in ("all", t.part) for t in layout.tensors if t.layer != last)
 
@@ -267,7 +265,7 @@ def load(path: str | Path) -> Auditor:
     meta: Any = meta_classifiers.load(path)
     about: Mapping[str, Any] = meta.about_
     try:
-        audit = _object(about.get("audit") or {})
+        audit, length = _object(about.get("audit") or {}), about.get("slice_length")
         return Auditor(
             name=printable(path.name),
             meta=meta,
@@ -275,7 +273,7 @@ def load(path: str | Path) -> Auditor:
             meta_name=_text(about.get("meta", type(meta).__name__)),
             zoo=_text(about.get("zoo", "")),
             part=about.get("part", "all"),
-            slice_length=meta.n_features_in_ if meta.reads == "weights" else about.get("slice_length"),
+            slice_length=meta.n_features_in_ if meta.reads == "weights" else None if length == "whole" else length,
             without=tuple(_text(name) for name in about.get("without") or ()),
             slices=audit.get("slices", SLICES),
             calibration=Calibration.of(_object(audit["calibration"])) if audit.get("calibration") else None,

@@ -1,6 +1,6 @@
 """Scores -> probabilities that mean what they say: one temperature, fitted and measured over nets that were held out.
 
-Guo et al. 2017, "On calibration of modern neural networks"; what is calibrated here is the vote over a net's slices.
+After Guo et al. 2017, "On calibration of modern neural networks"; what is calibrated here is the vote over a net's slices.
 """
 
 from __future__ import annotations
@@ -80,16 +80,21 @@ def tempered(votes: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def temperature(votes: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which votes (n, C) make the true columns (n,) likeliest."""
+    """The temperature of least Brier score: votes (n, C), true columns (n,).
+
+    Not of least logarithmic loss, as usual: that one is ruled by the few nets that are surely wrong, and leaves all others unsure.
+    """
     from scipy.optimize import minimize_scalar
 
-    rows = np.arange(len(truth))
+    right = np.eye(votes.shape[1])[truth]
 
-    def surprise(logarithm: float) -> float:
-        return float(-np.log(np.maximum(tempered(votes, np.exp(logarithm))[rows, truth], _TINY)).mean())
+    def score(logarithm: float) -> float:
+        return float(((tempered(votes, np.exp(logarithm)) - right) ** 2).sum(1).mean())
 
-    limit = np.log(_HOTTEST)  # a single valley lies between: the surprise is convex in 1 / temperature
-    return float(np.exp(minimize_scalar(surprise, bounds=(-limit, limit), method="bounded", options={"xatol": 1e-3}).x))
+    grid = np.linspace(-np.log(_HOTTEST), np.log(_HOTTEST), 25)  # it may have more than one valley: a coarse look first
+    best = int(np.argmin([score(x) for x in grid]))
+    around = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
+    return float(np.exp(minimize_scalar(score, bounds=around, method="bounded", options={"xatol": 1e-3}).x))
 
 
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
