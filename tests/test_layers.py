@@ -15,7 +15,7 @@ TIERS = (
     {"cli"},
     {"report"},
     {"importers", "exporters"},
-    {"legacy", "demo", "audit", "bench", "gallery"},
+    {"legacy", "demo", "auditing", "bench", "gallery"},
     {"figures"},
     {"analysis"},
     {"tables"},

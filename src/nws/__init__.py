@@ -16,7 +16,8 @@ from nws.recorded import Recorded
 from nws.space import FIXED, MAIN, HyperParameters, Space
 
 if TYPE_CHECKING:
-    from nws import exporters, features, figures, images, importers, legacy, meta, train, weights
+    from nws import auditing, exporters, features, figures, images, importers, legacy, meta, train, weights
+    from nws.auditing import audit
     from nws.evaluation import evaluate
     from nws.images import ImageSet
     from nws.legacy import import_weights
@@ -32,11 +33,12 @@ _LATER = {
     "Result": "nws.protocol",
     "Task": "nws.protocol",
     "Zoo": "nws.zoo",
+    "audit": "nws.auditing",
     "evaluate": "nws.evaluation",
     "import_weights": "nws.legacy",
     "sample": "nws.sampling",
 }
-_MODULES = ("exporters", "features", "figures", "images", "importers", "legacy", "meta", "train", "weights")
+_MODULES = ("auditing", "exporters", "features", "figures", "images", "importers", "legacy", "meta", "train", "weights")
 
 __all__ = [
     "FIXED",
@@ -51,6 +53,8 @@ __all__ = [
     "Space",
     "Task",
     "Zoo",
+    "audit",
+    "auditing",
     "cnn",
     "evaluate",
     "exporters",

@@ -13,7 +13,7 @@ import numpy as np
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
 from nws.inputs import Inputs, Where
-from nws.protocol import Result, Round, Task, draw_round, error_interval, interval
+from nws.protocol import Result, Round, Task, draw_folds, draw_round, error_interval, interval
 from nws.space import Property
 from nws.zoo import Zoo
 
@@ -65,6 +65,46 @@ def fits(
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
     ((name, made),) = _named(meta)
     yield from _rounds(_question(task, name, made, inputs.zoo), inputs, rounds, tell)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What meta-classifiers say of nets they never saw, fold by fold, and the one that learned from all of these nets.
+
+    nets, labels, fold   (n,), as many nets of each class
+    probability          (n, S, K, C) of single slices, columns as `meta.classes_`
+    """
+
+    meta: Any
+    where: Where
+    nets: np.ndarray
+    labels: np.ndarray
+    fold: np.ndarray
+    probability: np.ndarray
+
+
+def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, tell: Tell = lambda doing: None) -> HeldOut:
+    """Cross-validation over nets: every net is read by a meta-classifier that learned from the other folds.
+
+    NwsError for a property without classes: what comes out is there to be calibrated.
+    """
+    ((name, made),) = _named(meta)
+    question = _question(task, name, made, inputs.zoo)
+    if question.regression:
+        raise NwsError(f"{task.property} is a number, which has no probabilities: name a property with classes")
+    rng = np.random.default_rng([inputs.seed, 0, ROUNDS_STREAM])
+    nets, fold = draw_folds(question.nets, question.y, folds, rng)
+    probability: list[Any] = [None] * len(nets)
+    for k in range(folds):
+        doing = f"{task.property}, {name}: fold {k + 1} of {folds}"
+        tell(doing)
+        drawn = Round(nets[fold != k], nets[fold == k])
+        fitted = _fit(question, inputs, drawn, k, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
+        for at, said in zip(np.flatnonzero(fold == k), _read(fitted, question.where, inputs, drawn.test)[0]):
+            probability[at] = said
+    tell(f"{task.property}, {name}: all nets")
+    whole = _fit(question, inputs, Round(nets, nets[:0]), folds, tell)
+    return HeldOut(whole, question.where, nets, question.labels(nets), fold, np.stack(probability))
 
 
 def _named(metas: Any) -> list[tuple[str, Any]]:

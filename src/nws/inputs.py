@@ -28,12 +28,28 @@ class Where:
     without: tuple[str, ...] = ()
 
 
-class Inputs:
-    """Rows for training and testing, always in the order (net, snapshot, slice); `seed` draws the training slices."""
+def evenly(size: int, length: int, count: int) -> np.ndarray:
+    """Where `count` slices begin (count,) that are spread evenly over `size` weights, the first at 0, the last at the end."""
+    return np.round(np.linspace(0, size - length, count)).astype(np.int64)
 
-    def __init__(self, zoo: Zoo, seed: int = 0):
+
+def layer_rows(theta: np.ndarray, layout: Layout, part: str) -> np.ndarray:
+    """The layer-wise statistics of a part: theta (..., P) -> (..., F)."""
+    found = features.layer_statistics(theta, layout)
+    of = {t.name: t.part for t in layout.tensors}
+    return found[..., [part in ("all", of[name.rpartition("/")[0]]) for name in features.feature_names(layout)]]
+
+
+class Inputs:
+    """Rows for training and testing, always in the order (net, snapshot, slice); `seed` draws the training slices.
+
+    test_slices: evenly spread slices of each vector on which everything local is tested.
+    """
+
+    def __init__(self, zoo: Zoo, seed: int = 0, test_slices: int = TEST_SLICES):
         self.zoo = zoo
         self.seed = seed
+        self.test_slices = test_slices
         self.fitted: dict[tuple[Any, ...], Any] = {}  # linear meta-classifiers of earlier calls, by all that made them
         self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
@@ -48,9 +64,7 @@ class Inputs:
         if key not in self._known:
             theta, layout = self._theta(where, net)  # (S, P)
             if reads == "layer-statistics":
-                found = features.layer_statistics(theta, layout)
-                parts = [layout.layers[name.split(".")[0]]["weight"].part for name in features.feature_names(layout)]
-                found = found[:, [where.part in ("all", part) for part in parts]]
+                found = layer_rows(theta, layout, where.part)
             else:
                 vectors = theta[:, layout.part(where.part)]
                 if where.slice_length is not None:
@@ -62,7 +76,7 @@ class Inputs:
 
     def _starts(self, net: int, size: int, length: int, test: bool) -> np.ndarray:
         if test:
-            return np.round(np.linspace(0, size - length, TEST_SLICES)).astype(np.int64)
+            return evenly(size, length, self.test_slices)
         return np.random.default_rng([self.seed, net, 5]).integers(0, size - length + 1, TRAIN_SLICES)
 
     def _theta(self, where: Where, net: int) -> tuple[np.ndarray, Layout]:

@@ -162,6 +162,15 @@ def draw_round(nets: np.ndarray, y: np.ndarray, stored: np.ndarray | None, rng: 
     return Round(np.concatenate([m[:n_train] for m in train]), np.concatenate([m[:n_test] for m in test]))
 
 
+def draw_folds(nets: np.ndarray, y: np.ndarray, folds: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """As many nets of each class of y (n,) as the rarest has, and which fold (0, 1, ...) each lies in, classes spread evenly."""
+    members = [rng.permutation(nets[y == c]) for c in np.unique(y)]
+    smallest = min(map(len, members))
+    if smallest < folds:
+        raise NwsError(f"a class has {smallest} nets, too few for {folds} folds: train more nets, or use fewer folds")
+    return np.concatenate([m[:smallest] for m in members]), np.tile(np.arange(smallest) % folds, len(members))
+
+
 def interval(hits: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
     """95% interval of a mean accuracy over nets: hits (n,) in [0, 1], one number per net; weights: how often each was tested.
 

@@ -134,6 +134,7 @@ class Store:
             "part": task.part,
             "slice_length": task.slice_length,
             "snapshots": task.snapshots,
+            "without": task.without,
             "train_nets": drawn.train.tolist(),
             "test_nets": drawn.test.tolist(),
             **provenance(),

@@ -18,11 +18,14 @@ from nws.net import Net
 from nws.train.loop import Progress as Record
 
 if TYPE_CHECKING:
+    from nws.auditing import Answer, Audit, Calibration
     from nws.gallery import Made
     from nws.protocol import Result
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)  # progress and notes; results go to stdout
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 132)  # a file or a pipe has no width of its own
+
+_LAYERS = 40  # of a stranger's net that are listed
 
 
 class SamplingBar:
@@ -220,6 +223,49 @@ def _span(span: dict[str, Any]) -> str:
 def gallery(made: Sequence[Made], zoo: str) -> Table:
     """The table of `nws figures`: where each figure is, or why there is none."""
     return facts([(m.name, f"{m.says}: {m.files[0] if m.files else f'skipped, {m.skipped}'}") for m in made], f"Figures of {zoo}")
+
+
+def show_audit(found: Audit) -> None:
+    """What `nws audit` prints: a plain sentence, the answers, and the sentences on trust."""
+    out.print(f"[bold]{escape(found.sentence)}[/]")
+    if found.answers:
+        shown = _table(f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers")
+        for heading in ("property", "model", "says", "slices", "trust"):
+            shown.add_column(heading, overflow="fold")
+        shown.add_column("right on held-out nets", no_wrap=True)
+        for k, a in enumerate(found.answers):
+            if k and found.answers[k - 1].property != a.property:
+                shown.add_section()
+            votes = f"{a.votes[a.classes.index(a.best)]} of {len(a.evidence)}" if len(a.evidence) > 1 else "whole"
+            measured = calibration(a.calibration) if a.calibration else "not measured"
+            trust = "[green]yes[/]" if a.trusted else "[red]no[/]"
+            shown.add_row(escape(a.property), escape(a.meta), escape(_probabilities(a)), votes, trust, measured)
+        shown.caption = "slices: how many vote for the most probable class; every class is taken to be as likely beforehand"
+        out.print(shown)
+    else:
+        kinds = [
+            (layer["name"], ", ".join(f"{r} {tuple(s)}" for r, s in layer["shapes"].items())) for layer in found.layers[:_LAYERS]
+        ]
+        more = [("", f"and {len(found.layers) - _LAYERS} more")] if len(found.layers) > _LAYERS else []
+        out.print(facts([*kinds, *more], f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers"))
+    lines = [("why not to trust it", reason) for reason in found.reasons]
+    lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
+    for reason in dict.fromkeys(s.reason for s in found.skipped):
+        lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {reason}"))
+    lines += [("note", note) for note in found.notes]
+    if lines:
+        out.print(facts(lines, "What to know"))
+
+
+def calibration(measured: Calibration) -> str:
+    """How good a meta-classifier's votes are."""
+    span = f"{measured.accuracy:.0%} ({measured.low:.0%}-{measured.high:.0%})"
+    return f"{span}, calibration error {measured.ece_after:.0%}"
+
+
+def _probabilities(a: Answer) -> str:
+    ranked = sorted(zip(a.probabilities, a.classes), reverse=True)
+    return ", ".join(f"{label} {p:.0%}" for p, label in ranked[:4])
 
 
 def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:

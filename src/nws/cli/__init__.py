@@ -6,7 +6,7 @@ import sys
 
 from cyclopts import CycloptsError
 
-from nws.cli import bench, figures, importing, reading, report, zoos  # noqa: F401 (their commands join the application)
+from nws.cli import auditing, bench, figures, importing, reading, report, zoos  # noqa: F401 (their commands join the application)
 from nws.cli.app import app
 from nws.errors import NwsError
 

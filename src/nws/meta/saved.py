@@ -73,6 +73,14 @@ def load(path: str | Path) -> Meta:
     return meta
 
 
+def is_model(path: Path) -> bool:
+    """Whether a .json describes a meta-classifier: there is a file of arrays beside it, and it says so."""
+    try:
+        return path.with_suffix(".safetensors").is_file() and _json(path).get("format") == FORMAT
+    except NwsError:
+        return False
+
+
 def _described(said: dict[str, Any]) -> tuple[Meta, str]:
     """A meta-classifier that lacks only its arrays, and their checksum."""
     if said.get("format") != FORMAT:

@@ -24,7 +24,7 @@ SCRIPTS = (
     "bytes", "element", "colour", "nets", "state", "csv", "curve", "card", "points", "lasso", "scatter", "legend", "filters",
     "table", "overview", "bars", "heatmap", "maps", "importance", "regression", "main",
 )  # fmt: skip
-_POLICY = "default-src 'none'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; img-src data: blob:; base-uri 'none'; form-action 'none'"
 _IMPORT = re.compile(r"^import .*?;\n", re.MULTILINE | re.DOTALL)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
@@ -71,7 +71,7 @@ def html(data: Mapping[str, Any]) -> str:
     page = Template((static / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=escaping.escape(str(data["title"])),
-        policy=f"{_POLICY}; script-src {_hash(script)}; style-src {_hash(style)}",
+        policy=f"{POLICY}; script-src {digest(script)}; style-src {digest(style)}",
         style=style,
         script=script,
         data=embedded(data),
@@ -89,5 +89,6 @@ def _script(modules: Mapping[str, str]) -> str:
     return "\n" + "\n".join(_EXPORT.sub("", _IMPORT.sub("", text)) for text in modules.values())
 
 
-def _hash(text: str) -> str:
+def digest(text: str) -> str:
+    """How a content security policy names this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

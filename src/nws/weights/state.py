@@ -16,6 +16,7 @@ _PLACES = ("state_dict", "model_state_dict", "model", "module", "net", "network"
 _NOT_WEIGHTS = ("optimizer", "optim", "scheduler", "lr_scheduler", "scaler", "rng", "amp", "grad")
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
 _DEEPEST = 4
+LEFT_OUT = "left out, no floating-point numbers"  # how the note on them begins
 
 
 def is_array(value: Any) -> bool:
@@ -44,7 +45,7 @@ def numbers_only(weights: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tup
     notes = []
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        notes.append(f"left out, no floating-point numbers: {', '.join(printable(name)[:60] for name in others[:3])}{more}")
+        notes.append(f"{LEFT_OUT}: {', '.join(printable(name)[:60] for name in others[:3])}{more}")
     return arrays, tuple(notes)
 
 

@@ -1,0 +1,30 @@
+"""One checkpoint of unknown origin: how was it trained, and can the answer be trusted?
+
+findings.py      `audit`, and the Audit it returns
+auditor.py       a meta-classifier with its calibration and its reference: learned from a zoo, saved, loaded
+calibration.py   scores -> probabilities that mean what they say, measured over nets that were held out
+reference.py     how far a net is from the nets of a zoo
+specimen.py      the net that is audited, and what is odd about it by itself
+"""
+
+from nws.auditing.auditor import SLICES, Answer, Auditor, Evidence, learn, load
+from nws.auditing.calibration import Calibration
+from nws.auditing.findings import Audit, Skipped, audit, examine
+from nws.auditing.reference import Reference
+from nws.auditing.specimen import Specimen
+
+__all__ = [
+    "SLICES",
+    "Answer",
+    "Audit",
+    "Auditor",
+    "Calibration",
+    "Evidence",
+    "Reference",
+    "Skipped",
+    "Specimen",
+    "audit",
+    "examine",
+    "learn",
+    "load",
+]

@@ -1,0 +1,156 @@
+"""A file of weights and some meta-classifiers -> what is known about the file's training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nws.auditing.auditor import Answer, Auditor, described, load
+from nws.auditing.specimen import Specimen
+from nws.errors import NwsError
+from nws.meta.saved import is_model
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A meta-classifier that could not read the net, and why."""
+
+    model: str
+    property: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found.
+
+    layers     in order: {"name", "part", "shapes": role -> shape, "weights"}
+    weights    of the net, the length of theta
+    oddities   what makes any answer about this file doubtful, in sentences
+    answers    by property, the surest first
+    """
+
+    file: str
+    format: str
+    layers: tuple[dict[str, Any], ...]
+    weights: int
+    notes: tuple[str, ...]
+    oddities: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    skipped: tuple[Skipped, ...]
+
+    @cached_property
+    def best(self) -> dict[str, Answer]:
+        """property -> the answer to go by: a trusted one, then the one that did best on held-out nets."""
+        chosen: dict[str, Answer] = {}
+        for answer in self.answers:
+            if answer.property not in chosen or _rank(answer) > _rank(chosen[answer.property]):
+                chosen[answer.property] = answer
+        return chosen
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What about the net makes answers doubtful, each sentence once."""
+        return tuple(dict.fromkeys([*self.oddities, *(reason for answer in self.answers for reason in answer.reasons)]))
+
+    @property
+    def sentence(self) -> str:
+        """The finding in plain words."""
+        if not self.answers:
+            asked = "No model could read this net." if self.skipped else "No meta-classifier was asked: name one with --with."
+            return f"{asked} {self.oddities[0]}" if self.oddities else asked
+        trusted = {name: answer for name, answer in self.best.items() if answer.trusted}
+        if not trusted:
+            first = next(iter(self.best.values()))
+            return f"Do not trust these answers. {(*first.reasons, *first.weaknesses)[0]}"
+        clear = [f"{n} {a.best} ({max(a.probabilities):.0%})" for n, a in trusted.items() if a.clear]
+        unsure = [name for name, answer in trusted.items() if not answer.clear]
+        doubtful = [name for name in self.best if name not in trusted]
+        said = [f"Probably trained with {', '.join(clear)}."] if clear else []
+        said += [f"Not clear: {', '.join(unsure)}."] if unsure else []
+        said += [f"Not to be trusted: {', '.join(doubtful)}."] if doubtful else []
+        return " ".join(said)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values, complete; an infinite distance is None."""
+        return {
+            "file": self.file,
+            "format": self.format,
+            "sentence": self.sentence,
+            "trusted": any(answer.trusted for answer in self.best.values()),
+            "reasons": list(self.reasons),
+            "notes": list(self.notes),
+            "weights": self.weights,
+            "layers": list(self.layers),
+            "answers": [_finite(described(answer)) for answer in self.answers],
+            "skipped": [asdict(skipped) for skipped in self.skipped],
+        }
+
+
+def audit(path: str | Path, with_: str | Path | Auditor | Sequence[str | Path | Auditor] = ()) -> Audit:
+    """How was the net in a file probably trained? Asks every meta-classifier in `with_`; runs nothing that the file holds.
+
+    path    a file of any ending of `nws.weights.SUFFIXES`, also of a whole training state
+    with_   saved meta-classifiers, or folders of them; without any, the file is only described
+
+    Raises NwsError, one line, when the file or a model cannot be read; a model that cannot read this net is in `skipped`.
+    """
+    given = [with_] if isinstance(with_, str | Path | Auditor) else with_
+    return examine(Specimen.read(path), [found for one in given for found in _auditors(one)])
+
+
+def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
+    """The same for weights that are in memory."""
+    answers, skipped = [], []
+    for auditor in auditors:
+        try:
+            answers.append(auditor.answer(specimen))
+        except NwsError as error:
+            skipped.append(Skipped(auditor.name, auditor.property, str(error)))
+    return Audit(
+        file=specimen.name,
+        format=specimen.format,
+        layers=tuple(specimen.layers()),
+        weights=specimen.layout.size,
+        notes=specimen.notes,
+        oddities=specimen.oddities,
+        answers=_ordered(answers),
+        skipped=tuple(skipped),
+    )
+
+
+def _auditors(given: str | Path | Auditor) -> list[Auditor]:
+    """One saved meta-classifier, or all of a folder: of one that `nws classify --out` wrote, those below models/."""
+    if isinstance(given, Auditor):
+        return [given]
+    path = Path(given)
+    if not path.is_dir():
+        return [load(path)]
+    folder = path / "models" if (path / "models").is_dir() else path
+    found = [load(file) for file in sorted(folder.glob("*.json")) if is_model(file)]
+    if not found:
+        raise NwsError(f"{folder} holds no saved meta-classifier: make some with recipes/audit_models.py")
+    return found
+
+
+def _ordered(answers: list[Answer]) -> tuple[Answer, ...]:
+    """Property by property, first what can be trusted and said with most certainty."""
+
+    def certainty(answer: Answer) -> tuple[bool, float]:
+        chance = 1 / len(answer.classes)
+        return answer.trusted, (max(answer.probabilities) - chance) / (1 - chance)
+
+    first = {answer.property: max(certainty(a) for a in answers if a.property == answer.property) for answer in answers}
+    return tuple(sorted(answers, key=lambda a: (first[a.property], a.property), reverse=True))
+
+
+def _rank(answer: Answer) -> tuple[bool, float]:
+    return answer.trusted, answer.calibration.low if answer.calibration else 0.0
+
+
+def _finite(answer: dict[str, Any]) -> dict[str, Any]:
+    distance = answer["distance"]
+    return {**answer, "distance": distance if distance is not None and distance < float("inf") else None}

@@ -1,0 +1,123 @@
+"""The net that is audited: its weights in our order, and what is odd about them whatever they are compared with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nws.auditing.reference import kind_statistics
+from nws.errors import NwsError
+from nws.layout import Layout
+from nws.recorded import printable
+from nws.weights import ordered, read
+from nws.weights.checkpoint import shown
+from nws.weights.state import LEFT_OUT
+
+# Words in the names of tensors that no convolutional net has.
+_FAMILIES = {
+    "a transformer": r"attn|attention|[qkv]_proj|in_proj|query|cls_token|wte|wpe|(pos|position|token|patch)_?embed\w*|layer_?norm",
+    "a recurrent net": r"weight_[ih]h(_l\d+)?|lstm\w*|gru\w*|rnn\w*",
+}
+_LEVELS = 256  # values that a quantised weight can take
+_MANY = 256  # weights of a tensor that would hardly all take one of so few values by chance
+_AT_THE_START = {"bias": 0.0, "beta": 0.0, "gamma": 1.0, "mean": 0.0, "var": 1.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Specimen:
+    """One net's weights.
+
+    name     for people, printable
+    layout, theta   (P,) float32
+    tensors  the file's own name of each tensor of the layout
+    notes    what the reader assumed or left out
+    """
+
+    name: str
+    format: str
+    layout: Layout
+    theta: np.ndarray
+    tensors: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | Path) -> Specimen:
+        """The weights of a file, of which nothing is run. NwsError, one line, when there are none to be read."""
+        checkpoint = read(path)
+        try:
+            found = ordered(checkpoint)
+        except NwsError as error:
+            raise NwsError(f"{shown(path)}: {error}") from None
+        return cls(shown(path), checkpoint.format, found.layout, found.theta, found.names, found.notes)
+
+    def layers(self) -> list[dict[str, Any]]:
+        """Per layer in order: name, part, role -> shape, and how many weights."""
+        return [
+            {
+                "name": printable(name),
+                "part": next(iter(roles.values())).part,
+                "shapes": {role: list(t.shape) for role, t in roles.items()},
+                "weights": sum(t.stop - t.start for t in roles.values()),
+            }
+            for name, roles in self.layout.layers.items()
+        ]
+
+    @cached_property
+    def portrait(self) -> np.ndarray:
+        """What it is compared with a zoo by: `kind_statistics` (112,)."""
+        return kind_statistics(self.theta, self.layout)
+
+    @cached_property
+    def oddities(self) -> tuple[str, ...]:
+        """Sentences on why no meta-classifier's answer should be trusted, each one a reason by itself."""
+        found = []
+        wrong = int((~np.isfinite(self.theta)).sum())
+        if wrong:
+            found.append(f"{wrong:,} of its {self.theta.size:,} weights are NaN or infinite.")
+        for family, words in _FAMILIES.items():
+            pattern = re.compile(rf"(^|[./_])({words})($|[./_])", re.IGNORECASE)
+            name = next((name for name in self.tensors if pattern.search(name)), None)
+            if name:
+                found.append(f"Its tensors are named like those of {family} ({printable(name)[:60]}), not of a convolutional net.")
+        if any(note.startswith(LEFT_OUT) for note in self.notes):
+            found.append("It also holds whole numbers, which were left out: if they are its weights, it is quantised.")
+        coarse = [
+            t.name for t in self.layout.tensors if t.role == "weight" and _quantised(self.theta[t.start : t.stop], t.shape[0])
+        ]
+        if coarse:
+            found.append(f"Its weights are quantised: those of {printable(coarse[0])[:60]} lie on few, evenly spaced values.")
+        if self._untrained():
+            found.append("It looks untrained: its biases and norms all have the values they get before the first step.")
+        return tuple(found)
+
+    def _untrained(self) -> bool:
+        vectors = {t: self.theta[t.start : t.stop] for t in self.layout.tensors if t.role in _AT_THE_START}
+        exact = [(found == _AT_THE_START[t.role]).all() for t, found in vectors.items() if t.role != "gamma"]
+        near = [(np.abs(found - 1) < 0.02).all() for t, found in vectors.items() if t.role == "gamma"]  # some draw it around 1
+        return bool(exact) and all(exact) and all(near)
+
+
+def _quantised(values: np.ndarray, units: int) -> bool:
+    """Whether a tensor's weights lie on an even grid of few values, as a whole or for each of its units (first dimension)."""
+    if values.size < _MANY:
+        return False
+    rows = values.reshape(units, -1)
+    if rows.shape[1] < 64:
+        return _on_a_grid(values)
+    return _on_a_grid(values) or float(np.mean([_on_a_grid(row) for row in rows[:16]])) > 0.5
+
+
+def _on_a_grid(values: np.ndarray) -> bool:
+    levels = np.unique(values[np.isfinite(values)]).astype(np.float64)
+    if len(levels) < 4:  # binary or ternary weights; a unit that is dead or was started constant has few values as well
+        return len(levels) > 1 and np.allclose(levels, -levels[::-1])
+    if len(levels) > _LEVELS:
+        return False
+    multiples = levels / np.diff(levels).min()
+    # Constant initialization leaves few values as well; where they lie evenly, it is by the last bits of a float.
+    return bool(np.abs(multiples).max() <= 2 * _LEVELS and (np.abs(multiples - np.round(multiples)) < 0.01).all())

@@ -1,0 +1,44 @@
+"""The command that asks how one file of weights was trained: audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from nws.cli.app import Json, app, print_json
+
+
+@app.command
+def audit(
+    file: Annotated[Path, Parameter(name="FILE", help="Weights: .safetensors, .pt, .pth, .ckpt, .bin, .npz, .onnx, .h5, .keras.")],
+    /,
+    *,
+    models: Annotated[
+        list[Path] | None,
+        Parameter(
+            name="--with", negative="", help="A saved meta-classifier, or a folder of them (docs/audit.md); may be repeated."
+        ),
+    ] = None,
+    html: Annotated[Path | None, Parameter(help="Also write a page about it: one file, no network.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Say how the net in FILE was probably trained, and whether to trust that. Nothing in FILE is run.
+
+    Exit code 0 when a meta-classifier answered or none was named, 2 when none could or FILE cannot be read.
+    """
+    from nws import auditing, terminal
+
+    with terminal.spinner(quiet=as_json) as tell:
+        tell(f"auditing {file}")
+        found = auditing.audit(file, models or [])
+    if html:
+        from nws import report
+
+        report.write_audit(found, html)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        terminal.show_audit(found)
+    return 2 if models and not found.answers else 0
