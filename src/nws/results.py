@@ -18,6 +18,7 @@ import numpy as np
 from nws import __version__
 from nws import meta as meta_classifiers
 from nws.atomic import write_whole
+from nws.cells import csv_of
 from nws.errors import NwsError
 from nws.evaluation import Fitted, evaluate, fits
 from nws.inputs import Inputs
@@ -123,7 +124,7 @@ class Store:
         asked = {_question(row) for row in rows}
         self.rows = [r for r in self.rows if _question(r) not in asked] + list(rows)
         write(self.file, json.dumps([r.row() for r in self.rows], indent=1))
-        write(self.folder / "results.csv", table(self.rows).to_csv(index=False))
+        write(self.folder / "results.csv", csv_of(table(self.rows)))
 
     def keep_model(self, trained: str, task: Task, name: str, meta: Any, drawn: Round) -> None:
         """Save the meta-classifier of a first round; `trained` tells all apart that it was made from."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nws import results
+from nws.cells import csv_of
 from nws.errors import NwsError
 from nws.zoo import Zoo
 
@@ -40,7 +41,7 @@ def save(frame: pd.DataFrame, folder: str | Path, name: str) -> Path:
     rounded = pd.DataFrame({column: _rounded(frame[column]) for column in frame})
     rows = rounded.astype(object).where(rounded.notna(), None).to_numpy().tolist()
     whole = {"name": name, "about": {}, "notes": [], **frame.attrs, "columns": list(frame.columns), "rows": rows}
-    results.write(folder / f"{name}.csv", rounded.to_csv(index=False))
+    results.write(folder / f"{name}.csv", csv_of(rounded))
     results.write(folder / f"{name}.json", json.dumps(whole, separators=(",", ":"), allow_nan=False))  # last: it says what is there
     return folder / f"{name}.json"
 
