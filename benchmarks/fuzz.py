@@ -107,7 +107,7 @@ def child(name: str, given: argparse.Namespace, tally: Tally, findings: Path, sc
     valid = [files_of(make, scratch / f"valid-{k}") for k, make in enumerate(format_.make)]
     folder = scratch / "input"
     for files in valid:  # warm up: imports are no part of an input
-        write(folder, files, {})
+        write(folder, files)
         format_.read(folder)
     watch = Watch(scratch)
     signal.signal(signal.SIGPROF, on_alarm)
@@ -115,10 +115,13 @@ def child(name: str, given: argparse.Namespace, tally: Tally, findings: Path, sc
     resource.setrlimit(resource.RLIMIT_AS, (used + GIGABYTE, used + GIGABYTE))
     begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tally["ready"] = 1
+    there: dict[str, bytes] = {}
     for at in range(tally["at"], given.first + given.inputs):
         tally["at"] = at
         rng = random.Random(f"{name} {given.seed} {at}")
-        write(folder, *changed(format_, rng.choice(valid), rng))
+        files = changed(format_, rng.choice(valid), rng)
+        write(folder, files, {} if format_.writes else there)
+        there = files
         found = attempt(format_, folder, tally, watch)
         if found:
             with open(findings, "a", encoding="utf-8") as file:
@@ -187,19 +190,24 @@ def files_of(make: Any, folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def changed(format_: Any, valid: dict[str, bytes], rng: random.Random) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The valid files, and those of them that are changed."""
+def changed(format_: Any, valid: dict[str, bytes], rng: random.Random) -> dict[str, bytes]:
+    """The valid files, one or two of them changed."""
     known = {name: next((m for end, m in format_.mutate.items() if name.endswith(end)), None) for name in valid}
     names = [name for name, mutate in known.items() if mutate]
     chosen = rng.sample(names, min(len(names), rng.choice((1, 1, 1, 2))))
-    return valid, {name: known[name](valid[name], rng) for name in chosen}  # type: ignore[misc]
+    return {**valid, **{name: known[name](valid[name], rng) for name in chosen}}  # type: ignore[misc]
 
 
-def write(folder: Path, valid: dict[str, bytes], altered: dict[str, bytes]) -> None:
+def write(folder: Path, files: dict[str, bytes], there: dict[str, bytes] = {}) -> None:  # noqa: B006 (read only)
+    """Make the folder hold these files; `there`: what it holds already, nothing when it is to be made anew."""
     from strangers import MADE
 
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, data in {**valid, **altered}.items():
+    if set(there) != set(files):
+        shutil.rmtree(folder, ignore_errors=True)
+        there = {}
+    for name, data in files.items():
+        if there.get(name) is data:
+            continue
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

@@ -12,6 +12,7 @@ import pandas as pd
 from nws import results
 from nws.cells import csv_of
 from nws.errors import NwsError
+from nws.recorded import printable
 from nws.zoo import Zoo
 
 DIGITS = 6  # significant ones of every float: a table is to be read and compared, and half as large as with seventeen
@@ -53,11 +54,11 @@ def load(folder: str | Path, name: str) -> pd.DataFrame:
         whole = json.loads(file.read_text(encoding="utf-8"))
         frame = pd.DataFrame(whole["rows"], columns=whole["columns"])
         frame.attrs = {"about": dict(whole["about"]), "notes": list(whole["notes"])}
+        return frame.astype({column: float for column in frame if frame[column].isna().all()})
     except FileNotFoundError:
         raise NwsError(f"{file} is not there: `nws figures` makes it") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise NwsError(f"{file} cannot be read as a table ({error}): move it away, it is made anew") from None
-    return frame.astype({column: float for column in frame if frame[column].isna().all()})
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise NwsError(f"{file} cannot be read as a table ({printable(error)[:200]}): move it away, it is made anew") from None
 
 
 def is_current(folder: str | Path, name: str, key: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickletools
 import warnings
 import zipfile
@@ -29,6 +31,14 @@ def read(path: Path, limits: Limits) -> Checkpoint:
     return Checkpoint(path, "torch", tuple(arrays), arrays, notes, metadata)
 
 
+class _Bounded(io.BufferedReader):
+    """A file that takes no memory for bytes it does not have: Python's own makes room for as many as it is asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(os.fstat(self.fileno()).st_size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
 def _found(path: Path, loaded: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...], dict[str, Any]]:
     try:
         return state.find(loaded)
@@ -42,7 +52,8 @@ def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old storages: the file is a stranger's, its age is no news
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with _Bounded(open(path, "rb", buffering=0)) as file:
+                return torch.load(path if zipfile.is_zipfile(path) else file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises whatever a broken pickle makes of it
         asked = _refused(path)
         if asked:
