@@ -190,7 +190,9 @@ def _data_set(folder: Path) -> None:
 
 def _folder_of_checkpoints(folder: Path) -> None:
     np.savez(folder / "a.npz", w=np.ones((2, 3), np.float32))
-    (folder / "nets.csv").write_text("path,optimizer,epoch,test_accuracy,net,split\na.npz,adam,3,0.5,0,train\na.npz,adam,5,0.6,0,train\n")
+    (folder / "nets.csv").write_text(
+        "path,optimizer,epoch,test_accuracy,net,split\na.npz,adam,3,0.5,0,train\na.npz,adam,5,0.6,0,train\n"
+    )
 
 
 def _runs_2020(folder: Path) -> None:
@@ -322,5 +324,3 @@ FORMATS: dict[str, Format] = {
     "meta": Format((_results,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_model),
     "tables": Format((_tables,), {".json": by.json_text, ".csv": by.table}, _read_tables, True),
 }
-
-

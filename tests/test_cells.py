@@ -14,7 +14,18 @@ from nws.exporters.job import table
 from nws.importers.tables import read
 from nws.legacy.files import csv_text
 
-FORMULAS = ["=1+1", "+SUM(A1)", "-2+3+cmd|' /C calc'!A0", "@SUM(1)", "\t=1", "\r=1", "\n=1", "'=1", "''@x", "=HYPERLINK(\"http://a\",\"b\")"]
+FORMULAS = [
+    "=1+1",
+    "+SUM(A1)",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "'=1",
+    "''@x",
+    '=HYPERLINK("http://a","b")',
+]
 HARMLESS = ["-1.5", "+3", "-1e-05", "-.5", "-inf", "nan", "adam", "", "'quoted'", "a=b", -1.5, 7, None, True]
 
 

@@ -225,6 +225,29 @@ def test_a_step_beyond_all_numbers(tmp_path):
         refused(next(iter(source.items())).load)
 
 
+@pytest.mark.parametrize("seconds", ["9" * 400, "-1", "1e999", "nan", "abc"])
+def test_numbers_beyond_all_numbers_in_a_table(tmp_path, seconds):
+    WRITERS["a.npz"](tmp_path / "a.npz", small_net())
+    (tmp_path / "nets.csv").write_text(f"path,seconds,epoch,wd,net\na.npz,{seconds},{seconds},{seconds},{seconds}\n")
+    (item,) = importers.open_source("checkpoints", tmp_path).items()
+    assert item.load().net.seconds == 0
+
+
+def test_a_heap_of_hdf5_whose_pieces_have_no_length(tmp_path):
+    """The HDF5 library goes round in it for ever."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in ("b", "a"):
+            file[f"{name}/kernel"] = np.ones((2, 2), np.float32)
+        file.attrs["layer_names"] = ["b", "a"]
+    assert read(tmp_path / "a.h5").names == ("b/kernel", "a/kernel")
+    whole = (tmp_path / "a.h5").read_bytes()
+    heap = whole.index(b"GCOL")
+    for piece in (bytes(16), b"\x01" + bytes(7) + b"\xff" * 8, bytes(8) + b"\x08" + bytes(7)):
+        (tmp_path / "a.h5").write_bytes(whole[: heap + 16] + piece + whole[heap + 32 :])
+        assert "heap" in refused(read, tmp_path / "a.h5")
+
+
 ROW = {
     "property": "optimizer", "meta": "svm", "part": "all", "slice_length": None, "snapshots": [1], "accuracy": 0.5, "error": None,
     "low": 0.4, "high": 0.6, "spread": 0.1, "vote": 0.5, "vote_low": 0.4, "vote_high": 0.6, "chance": 0.3, "classes": ["a"],
@@ -239,8 +262,24 @@ def test_results_are_what_they_must_be(tmp_path):
     assert results.table(results.load(file))["accuracy"].tolist() == [0.5]
     file.write_text("[]")
     assert results.table(results.load(file)).empty
-    changes = [{"zoo": 3}, {"n_train": "3"}, {"only": 3}, {"only": {"x": 1}}, {"about": "a"}, {"snapshots": "a"}, {"snapshots": [[]]}]
-    changes += [{"without": [1]}, {"chance": None}, {"accuracy": True}, {"confusion": [["a"]]}, {"seconds": {}}, {"classes": [3]}]
+    changes = [
+        {"zoo": 3},
+        {"n_train": "3"},
+        {"only": 3},
+        {"only": {"x": 1}},
+        {"about": "a"},
+        {"snapshots": "a"},
+        {"snapshots": [[]]},
+    ]
+    changes += [
+        {"meta": "\ud800"},
+        {"without": [1]},
+        {"chance": None},
+        {"accuracy": True},
+        {"confusion": [["a"]]},
+        {"seconds": {}},
+        {"classes": [3]},
+    ]
     for change in changes:
         file.write_text(json.dumps([ROW | change]))
         assert "cannot be read as results" in refused(results.load, file)
@@ -250,7 +289,11 @@ def test_results_are_what_they_must_be(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, '{"columns":["a"],"rows":[[[1]]],"about":3,"notes":[]}', '{"columns":[["a"],"b"],"rows":[[1,2]],"about":{},"notes":[]}'],
+    [
+        "[" * 100_000,
+        '{"columns":["a"],"rows":[[[1]]],"about":3,"notes":[]}',
+        '{"columns":[["a"],"b"],"rows":[[1,2]],"about":{},"notes":[]}',
+    ],
 )
 def test_tables_that_are_none(tmp_path, text):
     (tmp_path / "t.json").write_text(text)

@@ -33,7 +33,9 @@ def test_a_mark_is_listed_until_the_net_is_there(zoo):
     assert not list((zoo.path / "failed").iterdir())
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b"{}", b"[" * 50_000, b'{"why": 3}', json.dumps({"why": "a\nb" * 999}).encode()])
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff", b"[]", b"{}", b"[" * 50_000, b'{"why": 3}', json.dumps({"why": "a\nb" * 999}).encode()]
+)
 def test_a_mark_that_makes_no_sense_still_marks(zoo, text):
     (zoo.path / "failed" / "000013.json").write_bytes(text)
     (zoo.path / "failed" / "13.json").write_bytes(b"not a mark")

@@ -181,13 +181,21 @@ def load(file: str | Path) -> list[Result]:
 
 
 # What a field's annotation asks of the value in a file; of a tuple, of each of its members.
-_TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float), "None": (type(None),), "Mapping[str, Any]": (dict,)}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "None": (type(None),),
+    "Mapping[str, Any]": (dict,),
+}
 
 
 def _fits(value: Any, annotation: str) -> bool:
     if isinstance(value, tuple):
         inner = annotation.removeprefix("tuple[").removesuffix(", ...]")
         return inner != annotation and all(_fits(member, inner) for member in value)
+    if isinstance(value, str):
+        value.encode()  # ValueError for half a character, which no table can hold
     kinds = [kind for word in annotation.split(" | ") for kind in _TYPES.get(word, ())]
     return annotation == "Any" or (isinstance(value, tuple(kinds)) and not isinstance(value, bool))
 

@@ -109,7 +109,9 @@ def fill(
     with zoo.only_writer():
         done = finished(zoo, len(nets))
         jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
-        for net in train(jobs, sets, schedule, engine=engine, workers=workers, tell=tell, gave_up=lambda n: zoo.mark_failed(n.number, n.why)):
+        for net in train(
+            jobs, sets, schedule, engine=engine, workers=workers, tell=tell, gave_up=lambda n: zoo.mark_failed(n.number, n.why)
+        ):
             zoo.append(net)
             tell(net)
 
