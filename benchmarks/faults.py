@@ -14,8 +14,9 @@ complete zoo is begun anew.
 `folder`: a disk that fills up, a folder that becomes read-only, a clock set back, two programs at once. The command must end with
 one line and exit code 2 (or, for the clock, do its work), the zoo stay valid, and the same command complete it once there is room.
 
-`worker` kills single workers at random moments, or takes their memory away (a limit of what they have, set from outside). Their nets
-are tried again; a net given up must be marked, and be trained by the same command. The zoo must be complete and the same as undisturbed.
+`worker` kills single workers at random moments, or takes their memory away (a limit of what they have, set from outside). Their
+nets are tried again; a net given up must be marked, and be trained by the same command. The zoo must be complete and the same as
+undisturbed.
 
 Results: docs/reliability.md.
 """

@@ -3,9 +3,9 @@
     python benchmarks/fuzz.py torch --inputs 100000 --seed 0 --keep findings    one format (all of them: all)
     python benchmarks/fuzz.py torch --inputs 1 --seed 0 --first 4711            one input again, by its number
 
-Each input is a valid file changed with knowledge of its format (mutations.py, strangers.py), and a function of (format, seed, number).
-A child process reads them, so that a crash of a parser in C is counted too. Good outcomes are two: the file is read (accepted), or
-NwsError with one line is raised (refused). All else is a finding:
+Each input is a valid file changed with knowledge of its format (mutations.py, strangers.py), and a function of (format, seed,
+number). A child process reads them, so that a crash of a parser in C is counted too. Good outcomes are two: the file is read
+(accepted), or NwsError with one line is raised (refused). All else is a finding:
 
 exception  any other exception
 hang       more than 2 s of processor time, or 30 s without an answer
@@ -77,9 +77,9 @@ class Watch:
             writes = bool((given[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
             if not path.startswith(self.scratch) and (writes or not path.startswith(self.readable)):
                 self.tell("outside", event, given)
-        if event in CHANGING and isinstance(given[0], str | bytes | os.PathLike):
-            if not os.path.abspath(os.fsdecode(given[0])).startswith(self.scratch):
-                self.tell("outside", event, given)
+        changes = event in CHANGING and isinstance(given[0], str | bytes | os.PathLike)
+        if changes and not os.path.abspath(os.fsdecode(given[0])).startswith(self.scratch):
+            self.tell("outside", event, given)
 
     def tell(self, kind: str, event: str, given: tuple[Any, ...]) -> None:
         self.seen.append(kind)

@@ -1,12 +1,12 @@
 """Large zoos: seconds and memory of what one does with a zoo, at 2,000 and 20,000 nets, and at 50 GB.
 
     python benchmarks/large.py nets               about 5 minutes; 150 MB of disk
-    python benchmarks/large.py bytes              about 5 minutes; 50 GB of apparent size, 1 MB of disk: theta is a hole in each file
+    python benchmarks/large.py bytes              about 5 minutes; 50 GB of apparent size, 1 MB of disk: theta is a hole in a file
     python benchmarks/large.py bytes --size 5     the same with 5 GB
 
 A JSON row per zoo and step, each step in a process of its own: processor seconds, seconds by the clock, and the largest resident
-set (of which the interpreter and its libraries take 100 to 350 MB). `grew`: seconds relative to the row of the smaller zoo; ten times
-the nets should take about ten times as long, less what starting costs. Nets are fabricated, 92 weights times 5 snapshots, or
+set (of which the interpreter and its libraries take 100 to 350 MB). `grew`: seconds relative to the row of the smaller zoo; ten
+times the nets should take at most ten times as long. Nets are fabricated, 92 weights times 5 snapshots, or
 6.25 million zeros times 20. Results: docs/benchmarks.md.
 """
 

@@ -18,28 +18,12 @@ from typing import Any
 Mutate = Callable[[bytes, random.Random], bytes]
 
 NUMBERS = [
-    -1,
-    0,
-    1,
-    2,
-    7,
-    127,
-    128,
-    255,
-    256,
-    1000,
-    65535,
-    1 << 16,
-    (1 << 31) - 1,
-    1 << 31,
-    (1 << 32) - 1,
-    1 << 40,
-    (1 << 63) - 1,
+    -1, 0, 1, 2, 7, 127, 128, 255, 256, 1000, 65535, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 40, (1 << 63) - 1,
     1 << 64,
-]
+]  # fmt: skip
 TEXTS = [
-    "", "=1+1", "../../outside", "/etc/hostname", "nan", "inf", "-1", "1e400", "a" * 5000, "\0", "\ud800", "é\u202e", "<script>", "os.system",
-    "__class__", "[red]x", "1_000", "9" * 400, "True", "null", "a\nb",
+    "", "=1+1", "../../outside", "/etc/hostname", "nan", "inf", "-1", "1e400", "a" * 5000, "\0", "\ud800", "é\u202e", "<script>",
+    "os.system", "__class__", "[red]x", "1_000", "9" * 400, "True", "null", "a\nb",
 ]  # fmt: skip
 VALUES: list[Any] = [None, True, False, [], {}, [[]], {"a": {}}, 1.5, -0.0, 1e308, float("nan"), float("inf"), *NUMBERS, *TEXTS]
 CALLS = [  # of a pickle: each would leave a trace if it were followed
@@ -51,8 +35,10 @@ CALLS = [  # of a pickle: each would leave a trace if it were followed
     b"ctorch\nload\n(X\x01\x00\x00\x00atR",
     b"ccollections\nOrderedDict\n)R}X\x08\x00\x00\x00__dict__}sb",
     b"ctorch._utils\n_rebuild_tensor_v2\n",
-    b"r\xff\xff\xff\xff", b"\x8b\xff\xff\xff\x7f1", b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x82\x01", b"(" * 3000, b"]" * 2000 + b"a" * 1999,
-    b"0", b"2", b"22", b"b", b"\x81", b"R", b"t", b"u", b"e", b"Q", b"}", b"]", b")", b"N", b"\x93", b"h\x00", b"1", b"s", b"\x85", b".",
+    b"r\xff\xff\xff\xff", b"\x8b\xff\xff\xff\x7f1", b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x82\x01",
+    b"(" * 3000, b"]" * 2000 + b"a" * 1999,
+    b"0", b"2", b"22", b"b", b"\x81", b"R", b"t", b"u", b"e", b"Q", b"}", b"]", b")", b"N", b"\x93", b"h\x00", b"1", b"s",
+    b"\x85", b".",
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Cells of the CSV files that nws writes: no text that a spreadsheet would take for a formula.
 
-Zoos hold names that strangers chose. Excel and its kin evaluate a cell that begins with = + - @, a tab or a line end; an apostrophe in
+Zoos hold names that strangers chose. Spreadsheets evaluate a cell that begins with = + - @, a tab or a line end; an apostrophe in
 front makes it text. Numbers stay numbers, and `unguarded` gives back what was written.
 """
 

@@ -37,7 +37,7 @@ def train(
 
     `workers` are processes of one thread each, but with engine="gpu" nets side by side on the one GPU; see `default_workers`.
     `images` holds the image set of every job by name. `tell` hears of every record (see `Progress`). Closing the iterator
-    ends the workers. A net whose worker dies is tried once more by another worker; then `gave_up` hears of it, and the others go on.
+    ends the workers. A net whose worker dies is tried once more by another worker; then `gave_up` hears of it, and the rest go on.
 
     Raises NwsError when an image set is missing, or at the end, naming the nets that were given up.
     """

@@ -146,7 +146,7 @@ class Zoo:
             raise _write_error(self.path, net.number, error) from None
 
     def mark_failed(self, number: int, why: str) -> None:
-        """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when the note cannot be written."""
+        """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when that cannot be written."""
         try:
             failed.mark(self.path, number, why)
         except OSError as error:
