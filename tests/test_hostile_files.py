@@ -225,6 +225,12 @@ def test_a_step_beyond_all_numbers(tmp_path):
         refused(next(iter(source.items())).load)
 
 
+def test_an_archive_in_many_volumes(tmp_path):
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, 0, 7)
+    (tmp_path / "a.pt").write_bytes(bytes(100) + locator + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, 50, 0, 0))
+    assert "damaged archive" in refused(read, tmp_path / "a.pt")
+
+
 @pytest.mark.parametrize("seconds", ["9" * 400, "-1", "1e999", "nan", "abc"])
 def test_numbers_beyond_all_numbers_in_a_table(tmp_path, seconds):
     WRITERS["a.npz"](tmp_path / "a.npz", small_net())

@@ -46,7 +46,8 @@ def entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 def _check_directory(path: Path, limits: Limits) -> None:
     """Before Python's zipfile makes an object per entry: a million of them take it ten seconds."""
     with open(path, "rb") as file:
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]  (as zipfile finds it, or it could be told another size)
+        # zipfile's own search for the directory: another one could be shown another directory
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     if end and end[zipfile._ECD_SIZE] > (limits.tensors + _MORE_ENTRIES) * _DIRECTORY_ENTRY:  # type: ignore[attr-defined]
         raise NwsError(f"{shown(path)} lists more than {limits.tensors:,} entries: no checkpoint has so many")
 

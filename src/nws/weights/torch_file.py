@@ -24,10 +24,14 @@ _MOST_NODES = 1_000_000
 def read(path: Path, limits: Limits) -> Checkpoint:
     """Raises NwsError; when the file asks for other classes, their names are listed and nothing of it is loaded."""
     check_file(path, limits)
-    if zipfile.is_zipfile(path):
+    try:
+        packed = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an archive, if a strange one
+        packed = True
+    if packed:
         with archive.opened(path, limits):
             pass  # what it claims is sensible
-    arrays, notes, metadata = _found(path, _plain(_load(path), path, limits))
+    arrays, notes, metadata = _found(path, _plain(_load(path, packed), path, limits))
     return Checkpoint(path, "torch", tuple(arrays), arrays, notes, metadata)
 
 
@@ -46,14 +50,14 @@ def _found(path: Path, loaded: Any) -> tuple[dict[str, np.ndarray], tuple[str, .
         raise NwsError(f"{shown(path)} {error}") from None
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, packed: bool) -> Any:
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old storages: the file is a stranger's, its age is no news
             with _Bounded(open(path, "rb", buffering=0)) as file:
-                return torch.load(path if zipfile.is_zipfile(path) else file, map_location="cpu", weights_only=True)
+                return torch.load(path if packed else file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises whatever a broken pickle makes of it
         asked = _refused(path)
         if asked:
