@@ -1,6 +1,7 @@
 """Nets that could not be trained: marked, listed, tried again, and unmarked."""
 
 import json
+import shutil
 
 import pytest
 from fabricated import fabricated_zoo, tiny
@@ -60,3 +61,13 @@ def test_a_run_goes_on_without_the_net_and_the_next_tries_it_again(tmp_path, mon
     monkeypatch.undo()
     nws.sample(tmp_path / "zoo", SPACE.sample(3), **QUICK)
     assert (zoo.numbers(), zoo.failed) == ([0, 1, 2], {})
+
+
+def test_a_file_in_the_place_of_the_folder_stops_nobody(zoo):
+    shutil.rmtree(zoo.path / "failed")
+    (zoo.path / "failed").write_text("")
+    assert zoo.failed == {}
+    zoo.append(tiny(12))
+    assert 12 in zoo.numbers()
+    with pytest.raises(nws.NwsError, match="cannot be written"):
+        zoo.mark_failed(13, "memory ran out")
