@@ -3,6 +3,7 @@
     python benchmarks/faults.py kill --times 200      about 15 minutes on two cores
     python benchmarks/faults.py damage --times 1000   about 2 minutes
     python benchmarks/faults.py folder --times 10     about 5 minutes; as root, for it mounts small file systems
+    python benchmarks/faults.py worker --times 100    about 4 minutes
 
 `kill` starts `nws sample` with two workers and kills it with signal 9 at a random moment, every second time the parent alone, so
 that its workers are orphans. Then the zoo is verified, and every net in it compared with the same net of an undisturbed run. A
@@ -12,6 +13,10 @@ complete zoo is begun anew.
 
 `folder`: a disk that fills up, a folder that becomes read-only, a clock set back, two programs at once. The command must end with
 one line and exit code 2 (or, for the clock, do its work), the zoo stay valid, and the same command complete it once there is room.
+
+`worker` kills single workers at random moments, or takes their memory away (a limit of what they have, set from outside). Their
+nets are tried again; a net given up must be marked, and be trained by the same command. The zoo must be complete and the same as
+undisturbed.
 
 Results: docs/reliability.md.
 """
@@ -23,6 +28,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import struct
@@ -149,6 +155,59 @@ def two_at_once(base: Path, size: int, rng: random.Random) -> bool:
     return one_line(said, f"process {first.pid} on")
 
 
+def worker(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, Any]]:
+    undisturbed = folder / "undisturbed"
+    subprocess.run(command(undisturbed), check=True, capture_output=True)
+    reference = Zoo(undisturbed)
+    row = {"fault": "worker", "killed": 0, "memory limited": 0, "runs": 0, "runs without workers": 0, "runs that gave up nets": 0}
+    row |= {"nets given up": 0, "told": 0, "zoos completed": 0, "the same": 0, "damaged": 0}
+    while row["killed"] + row["memory limited"] < times:
+        zoo = folder / f"zoo-{row['zoos completed']}"
+        while not (zoo / "zoo.json").exists() or Zoo(zoo).missing():
+            process = subprocess.Popen(command(zoo), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            while process.poll() is None:
+                time.sleep(rng.expovariate(0.7))  # a worker takes a second to start
+                if victims := workers_of(process.pid):
+                    fault = rng.choice(["killed", "memory limited"])
+                    row[fault] += hit(rng.choice(victims), fault)
+            said = process.communicate()[1].strip().splitlines()[-1:]
+            row["runs"] += 1
+            given_up = len(Zoo(zoo).failed)
+            row["nets given up"] += given_up
+            row["runs that gave up nets"] += bool(given_up)
+            row["runs without workers"] += "workers died while starting" in "".join(said)
+            row["told"] += process.returncode == 2 and f"{given_up} of " in "".join(said)
+        row["zoos completed"] += 1
+        row["damaged"] += len(Zoo(zoo).verify().damaged)
+        row["the same"] += all(same(Zoo(zoo), reference, number) for number in range(NETS))
+    yield row
+
+
+def hit(pid: int, fault: str) -> bool:
+    """Whether the worker was there to be hit."""
+    try:
+        if fault == "killed":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            has = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            resource.prlimit(pid, resource.RLIMIT_AS, (has, has))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def workers_of(parent: int) -> list[int]:
+    """Processes that multiprocessing has started for work."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                theirs = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                if theirs == parent and b"spawn_main" in (process / "cmdline").read_bytes():
+                    found.append(int(process.name))
+    return found
+
+
 def one_line(said: subprocess.CompletedProcess[str], words: str) -> bool:
     last = said.stderr.strip().splitlines()[-1]
     told = said.returncode == 2 and words in said.stderr and "Traceback" not in said.stderr and last.startswith("nws: ")
@@ -240,15 +299,18 @@ def zeroed(data: bytes, rng: random.Random) -> bytes:
             return changed
 
 
+FAULTS = {"kill": kill, "damage": damage, "folder": folders, "worker": worker}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("fault", choices=["kill", "damage", "folder"])
+    parser.add_argument("fault", choices=list(FAULTS))
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nws-faults-") as folder:
         rng = random.Random(given.seed)
-        for row in {"kill": kill, "damage": damage, "folder": folders}[given.fault](given.times, Path(folder), rng):
+        for row in FAULTS[given.fault](given.times, Path(folder), rng):
             print(json.dumps(row), flush=True)
 
 

@@ -28,7 +28,7 @@ TIERS = (
     {"cnn", "images", "augment", "weights"},
     {"net", "dropout", "device"},
     {"layout", "space", "recorded"},
-    {"atomic"},
+    {"atomic", "cells"},
     {"errors"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}

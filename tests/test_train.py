@@ -1,5 +1,7 @@
 """The trainer: the loop's rules, the torch engine's arithmetic, and that a net does not depend on its company."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -291,28 +293,7 @@ def test_progress_is_told_from_workers(toy):
     assert all(isinstance(p, Progress) for p in said)
 
 
-def test_a_dead_worker_is_one_line_and_keeps_the_finished_nets(toy, monkeypatch):
-    import os
-    import signal
-
-    killed = []
-
-    def kill(progress):
-        if not killed:
-            import multiprocessing
-
-            victim = multiprocessing.active_children()[0]
-            killed.append(victim.pid)
-            os.kill(victim.pid, signal.SIGKILL)
-
-    with pytest.raises(NwsError, match=r"a worker died while training net \d.*exit code -9"):
-        list(train([Job(i, hp()) for i in range(6)], {"toy": toy}, Schedule(epochs=20), workers=2, tell=kill))
-    assert killed
-
-
 def test_closing_the_iterator_ends_the_workers(toy):
-    import multiprocessing
-
     nets = train([Job(i, hp()) for i in range(8)], {"toy": toy}, Schedule(epochs=5), workers=2)
     next(nets)
     nets.close()

@@ -78,7 +78,7 @@ def _kept(value: Any) -> Value | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
-        return value if math.isfinite(value) and abs(value) < 1 << 63 else None
+        return value if abs(value) < 1 << 63 and math.isfinite(value) else None  # in this order: isfinite is for floats
     if value is None or value == "":
         return None
     return printable(value)[:_LONGEST_TEXT]

@@ -18,10 +18,12 @@ import numpy as np
 from nws import __version__
 from nws import meta as meta_classifiers
 from nws.atomic import write_whole
+from nws.cells import csv_of
 from nws.errors import NwsError
 from nws.evaluation import Fitted, evaluate, fits
 from nws.inputs import Inputs
 from nws.protocol import Result, Round, Task
+from nws.recorded import printable
 from nws.space import PROPERTIES
 from nws.zoo import Zoo
 
@@ -123,7 +125,7 @@ class Store:
         asked = {_question(row) for row in rows}
         self.rows = [r for r in self.rows if _question(r) not in asked] + list(rows)
         write(self.file, json.dumps([r.row() for r in self.rows], indent=1))
-        write(self.folder / "results.csv", table(self.rows).to_csv(index=False))
+        write(self.folder / "results.csv", csv_of(table(self.rows)))
 
     def keep_model(self, trained: str, task: Task, name: str, meta: Any, drawn: Round) -> None:
         """Save the meta-classifier of a first round; `trained` tells all apart that it was made from."""
@@ -174,8 +176,29 @@ def load(file: str | Path) -> list[Result]:
     """The rows of a results.json."""
     try:
         return [_result(row) for row in json.loads(Path(file).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise NwsError(f"{file} cannot be read as results ({error}): move it away, it is made anew") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        said = printable(error)[:200]
+        raise NwsError(f"{file} cannot be read as results ({said}): move it away, it is made anew") from None
+
+
+# What a field's annotation asks of the value in a file; of a tuple, of each of its members.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "None": (type(None),),
+    "Mapping[str, Any]": (dict,),
+}
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    if isinstance(value, tuple):
+        inner = annotation.removeprefix("tuple[").removesuffix(", ...]")
+        return inner != annotation and all(_fits(member, inner) for member in value)
+    if isinstance(value, str):
+        value.encode()  # ValueError for half a character, which no table can hold
+    kinds = [kind for word in annotation.split(" | ") for kind in _TYPES.get(word, ())]
+    return annotation == "Any" or (isinstance(value, tuple(kinds)) and not isinstance(value, bool))
 
 
 def _result(row: dict[str, Any]) -> Result:
@@ -183,6 +206,11 @@ def _result(row: dict[str, Any]) -> Result:
     for name in ("snapshots", "classes", "per_round", "notes", "without"):
         values[name] = tuple(values.get(name, ()))
     values["confusion"] = tuple(tuple(line) for line in values["confusion"])
+    for f in fields(Result):
+        if f.name in values and not _fits(values[f.name], str(f.type)):
+            raise ValueError(f"{f.name}={values[f.name]!r}"[:80])
+    for name, value in values.get("only", {}).items():
+        PROPERTIES[name].label(value)
     return Result(**values)
 
 
@@ -191,13 +219,15 @@ def table(rows: Sequence[Result]) -> Any:
     import pandas as pd
 
     nested = ("confusion", "about", "per_round", "classes", "notes", "snapshots", "without", "only")
-    frame = pd.DataFrame([{k: v for k, v in r.row().items() if k not in nested} for r in rows])
+    named = [f.name for f in fields(Result) if f.name not in nested]
+    frame = pd.DataFrame([{name: getattr(r, name) for name in named} for r in rows], columns=named)
     frame.insert(4, "snapshots", [" ".join(map(str, r.snapshots)) for r in rows])
     frame.insert(5, "without", [" ".join(r.without) for r in rows])
     frame.insert(6, "only", [" ".join(f"{k}={PROPERTIES[k].label(v)}" for k, v in r.only.items()) for r in rows])
-    most = max(rows, key=lambda r: r.n_tested)
-    about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}
-    frame.attrs["about"] = {**about, "commit": most.about.get("commit")}
+    if rows:
+        most = max(rows, key=lambda r: r.n_tested)
+        about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}
+        frame.attrs["about"] = {**about, "commit": most.about.get("commit")}
     return frame
 
 

@@ -46,7 +46,7 @@ def sample(
     data     folder with the image sets' files; see `nws.images.load`
     tell     hears every record (`Progress`) and every net when it is on disk
 
-    Raises NwsError for unknown image sets, a zoo made with other settings, a full disk or a dead worker.
+    Raises NwsError for unknown image sets, a zoo made with other settings, a full disk, and at the end for nets whose workers died.
     """
     make_engine(engine)  # refuses before anything is on disk
     given = [images] if isinstance(images, str | ImageSet) else list(images or sorted({hp.dataset for hp in nets}))
@@ -101,12 +101,17 @@ def fill(
     engine: str = "auto",
     tell: Tell = lambda said: None,
 ) -> None:
-    """Train the nets the zoo lacks, each on disk as soon as it is done. NwsError when another process is filling the zoo."""
+    """Train the nets the zoo lacks, each on disk as soon as it is done. NwsError when another process is filling the zoo.
+
+    A net whose worker died twice is marked (`Zoo.failed`), and the others go on; at the end NwsError names such nets.
+    """
     workers = default_workers(engine) if workers is None else workers
     with zoo.only_writer():
         done = finished(zoo, len(nets))
         jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
-        for net in train(jobs, sets, schedule, engine=engine, workers=workers, tell=tell):
+        for net in train(
+            jobs, sets, schedule, engine=engine, workers=workers, tell=tell, gave_up=lambda n: zoo.mark_failed(n.number, n.why)
+        ):
             zoo.append(net)
             tell(net)
 

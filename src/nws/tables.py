@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from nws import results
+from nws.cells import csv_of
 from nws.errors import NwsError
+from nws.recorded import printable
 from nws.zoo import Zoo
 
 DIGITS = 6  # significant ones of every float: a table is to be read and compared, and half as large as with seventeen
@@ -40,7 +42,7 @@ def save(frame: pd.DataFrame, folder: str | Path, name: str) -> Path:
     rounded = pd.DataFrame({column: _rounded(frame[column]) for column in frame})
     rows = rounded.astype(object).where(rounded.notna(), None).to_numpy().tolist()
     whole = {"name": name, "about": {}, "notes": [], **frame.attrs, "columns": list(frame.columns), "rows": rows}
-    results.write(folder / f"{name}.csv", rounded.to_csv(index=False))
+    results.write(folder / f"{name}.csv", csv_of(rounded))
     results.write(folder / f"{name}.json", json.dumps(whole, separators=(",", ":"), allow_nan=False))  # last: it says what is there
     return folder / f"{name}.json"
 
@@ -52,11 +54,11 @@ def load(folder: str | Path, name: str) -> pd.DataFrame:
         whole = json.loads(file.read_text(encoding="utf-8"))
         frame = pd.DataFrame(whole["rows"], columns=whole["columns"])
         frame.attrs = {"about": dict(whole["about"]), "notes": list(whole["notes"])}
+        return frame.astype({column: float for column in frame if frame[column].isna().all()})
     except FileNotFoundError:
         raise NwsError(f"{file} is not there: `nws figures` makes it") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise NwsError(f"{file} cannot be read as a table ({error}): move it away, it is made anew") from None
-    return frame.astype({column: float for column in frame if frame[column].isna().all()})
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise NwsError(f"{file} cannot be read as a table ({printable(error)[:200]}): move it away, it is made anew") from None
 
 
 def is_current(folder: str | Path, name: str, key: str) -> bool:

@@ -202,6 +202,9 @@ def zoo_table(summary: dict[str, Any]) -> Table:
     ]
     if summary["damaged"]:
         rows.append(("damaged", f"{summary['damaged']} files: run `nws verify {summary['path']}`"))
+    if summary["failed"]:
+        number, why = next(iter(summary["failed"].items()))
+        rows.append(("failed", f"{len(summary['failed'])} nets, such as net {number} ({why}): `nws sample` tries them again"))
     for name, counts in summary["properties"].items():
         rows.append((name, _span(counts) if "min" in counts else _counts(counts)))
     for name, a in summary["accuracies"].items():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nws.atomic import strays, write_whole
+from nws.cells import guarded
 from nws.errors import NwsError
 from nws.layout import TORCH
 from nws.net import HISTORY, Net
@@ -71,7 +72,7 @@ def _record(net: Net, position: int) -> dict[str, float]:
 
 
 def table(rows: Iterable[dict[str, Any]]) -> bytes:
-    """A CSV of rows that may have different columns; what is absent or NaN is an empty cell."""
+    """A CSV of rows that may have different columns; what is absent or NaN is an empty cell, what could be a formula guarded."""
     import csv
     import io
 
@@ -79,10 +80,10 @@ def table(rows: Iterable[dict[str, Any]]) -> bytes:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([guarded(name) for name in columns])
     for row in rows:
         cells = (row.get(name) for name in columns)
-        writer.writerow(["" if c is None or c != c else repr(c) if isinstance(c, float) else c for c in cells])
+        writer.writerow(["" if c is None or c != c else repr(c) if isinstance(c, float) else guarded(c) for c in cells])
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nws.errors import NwsError
 from nws.importers import tables
-from nws.importers.source import Imported, Item, Moment, Source, file_fingerprint, fingerprint, fraction, net_of
+from nws.importers.source import Imported, Item, Moment, Source, file_fingerprint, fingerprint, fraction, net_of, seconds
 from nws.recorded import Value, parsed
 from nws.weights import SUFFIXES, ordered
 from nws.weights import read as read_checkpoint
@@ -113,7 +113,6 @@ def _load(number: int, name: Any, rows: Sequence[Row], folder: Path) -> Imported
     about: dict[str, Any] = {"source": KIND, "files": [shown(file.relative_to(folder)) for file, _ in rows]}
     if name is not None and not isinstance(name, int):
         about["net"] = name
-    seconds = last.get("seconds")
-    net = net_of(number, values, moments, about, float(seconds) if isinstance(seconds, int | float) else 0.0)
+    net = net_of(number, values, moments, about, seconds(last.get("seconds")))
     split = last.get("split")
     return Imported(net, split if split in SPLITS else None, max(m.weights.difference for m in moments), tuple(notes))

@@ -13,7 +13,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.importers import standins
-from nws.importers.source import Imported, Item, Moment, Source, file_fingerprint, fingerprint, fraction, net_of
+from nws.importers.source import Imported, Item, Moment, Source, file_fingerprint, fingerprint, fraction, net_of, seconds
 from nws.recorded import printable
 from nws.weights import Checkpoint, Limits, archive, ordered
 from nws.weights import read as read_checkpoint
@@ -68,10 +68,7 @@ def _load_run(number: int, run: Path) -> Imported:
     last = list(results.values())[-1] if results else {}
     config = last.get("config")
     values, about = _properties(config if isinstance(config, dict) else {})
-    seconds = last.get("time_total_s")
-    net = net_of(
-        number, values, moments, {**about, "run": shown(run.name)}, float(seconds) if isinstance(seconds, int | float) else 0
-    )
+    net = net_of(number, values, moments, {**about, "run": shown(run.name)}, seconds(last.get("time_total_s")))
     return Imported(net, None, max(m.weights.difference for m in moments), tuple(notes))
 
 

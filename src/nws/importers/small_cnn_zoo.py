@@ -89,8 +89,8 @@ def _matrix(path: Path, tensors: Tensors) -> np.ndarray:
     """(rows, weights), mapped: only the rows that are used are read."""
     try:
         matrix: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, MemoryError) as error:
-        raise NwsError(f"{path} is no array that can be read ({str(error)[:100]}): copy it anew") from None
+    except Exception as error:  # numpy's parser of headers raises what Python's tokenizer does
+        raise NwsError(f"{path} is no array that can be read ({printable(error)[:100]}): copy it anew") from None
     needed = max(start + prod(shape) for start, shape in tensors.values())
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind != "f" or matrix.shape[1] != needed:
         shape, dtype = getattr(matrix, "shape", ()), getattr(matrix, "dtype", "")
@@ -143,7 +143,7 @@ def _load(number: int, rows: list[tuple[int, dict[str, str]]], matrix: np.ndarra
         arrays = {name: np.array(matrix[k, start : start + prod(shape)]).reshape(shape) for name, (start, shape) in tensors.items()}
         weights = ordered(Checkpoint(Path("weights.npy"), "npy", tuple(arrays), arrays, kernels="keras"))
         said = {name: parsed(row.get(name, "")) for name in ("step", "train_accuracy", "test_accuracy")}
-        if type(said["step"]) is not int or said["step"] < 0:
+        if type(said["step"]) is not int or not 0 <= said["step"] < 1 << 31:
             raise NwsError(f"step {row['step']!r} is no number of epochs")
         train, test = fraction(said["train_accuracy"]), fraction(said["test_accuracy"])
         moments.append(Moment(weights, said["step"], train_accuracy=train, test_accuracy=test))

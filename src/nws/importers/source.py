@@ -129,6 +129,12 @@ def _hyper_parameters(recorded: Recorded, weights: Ordered) -> HyperParameters |
         return recorded
 
 
+def seconds(value: Any) -> float:
+    """A duration as recorded, or 0."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12
+    return float(value) if good else 0.0
+
+
 def fraction(value: Any) -> float:
     """An accuracy as recorded, or NaN: what is no number from 0 to 1 was measured in another unit and is not guessed at."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from nws.cells import unguarded
 from nws.errors import NwsError
 from nws.weights.checkpoint import shown
 
@@ -18,7 +19,7 @@ def read(path: Path) -> list[tuple[int, dict[str, str]]]:
             raise NwsError(f"{shown(path)} is no file, or larger than {_LARGEST >> 20} MB: name a table of properties")
         with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            header = [unguarded(name.strip()) for name in next(reader, [])]
             rows = [(reader.line_num, cells) for cells in reader if cells]
     except OSError as error:
         raise NwsError(f"{shown(path)}: {error.strerror}") from None
@@ -31,4 +32,4 @@ def read(path: Path) -> list[tuple[int, dict[str, str]]]:
     for line, cells in rows:
         if len(cells) != len(header):
             raise NwsError(f"{shown(path)}, line {line}: {len(cells)} values for {len(header)} columns")
-    return [(line, dict(zip(header, cells))) for line, cells in rows]
+    return [(line, dict(zip(header, map(unguarded, cells)))) for line, cells in rows]

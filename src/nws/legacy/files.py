@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from nws.atomic import flush_folder, write_whole
+from nws.cells import guarded
 from nws.errors import NwsError
 from nws.net import Net
 from nws.space import HyperParameters
@@ -77,7 +78,7 @@ def make_folder(folder: Path) -> None:
 
 def csv_text(rows: list[list[object]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([guarded(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from nws import cnn
 from nws.atomic import write_whole
+from nws.cells import unguarded
 from nws.errors import NwsError
 from nws.legacy.files import Run, csv_text, inside
 from nws.space import PROPERTIES, HyperParameters, Property
@@ -226,7 +227,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
             raise NwsError(f"{path} is larger than {_LARGEST_TABLE >> 20} MB: this is no table of runs")
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, cells) for cells in reader if cells]
+            lines = [(reader.line_num, list(map(unguarded, cells))) for cells in reader if cells]
     except OSError as error:
         raise NwsError(f"{path}: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError, ValueError) as error:

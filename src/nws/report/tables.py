@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nws.errors import NwsError
+from nws.recorded import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,5 +51,6 @@ def _frame(file: Path) -> pd.DataFrame:
         if isinstance(whole, dict):
             return pd.DataFrame(whole["rows"], columns=whole["columns"])
         return pd.DataFrame(whole)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise NwsError(f"{file} cannot be read as a table ({error}): move it away, `nws figures` makes it anew") from None
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        said = printable(error)[:200]
+        raise NwsError(f"{file} cannot be read as a table ({said}): move it away, `nws figures` makes it anew") from None

@@ -1,16 +1,11 @@
-"""Who trains which net: this process, or a pool of processes with one thread each; on a GPU see side_by_side.py."""
+"""Who trains which net: this process, or processes with one thread each (pool.py); on a GPU see side_by_side.py."""
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 
@@ -19,8 +14,11 @@ from nws.images import ImageSet
 from nws.net import Net
 from nws.space import HyperParameters
 from nws.train.loop import Engine, Job, MakeEngine, Progress, Schedule, train_net
+from nws.train.pool import GivenUp, in_processes
 
 ENGINES = ("auto", "native", "torch", "gpu")
+
+_NAMED = 20  # nets in an error's one line
 
 Tell = Callable[[Progress], None]
 
@@ -33,12 +31,15 @@ def train(
     engine: str = "auto",
     workers: int = 1,
     tell: Tell = lambda progress: None,
+    gave_up: Callable[[GivenUp], None] = lambda net: None,
 ) -> Iterator[Net]:
     """Train the jobs and yield each net as it is done, in any order; the nets do not depend on `workers` or the order.
 
     `workers` are processes of one thread each, but with engine="gpu" nets side by side on the one GPU; see `default_workers`.
     `images` holds the image set of every job by name. `tell` hears of every record (see `Progress`). Closing the iterator
-    ends the workers. Raises NwsError when an image set is missing or a worker dies.
+    ends the workers. A net whose worker dies is tried once more by another worker; then `gave_up` hears of it, and the rest go on.
+
+    Raises NwsError when an image set is missing, or at the end, naming the nets that were given up.
     """
     make_engine(engine)
     for job in jobs:
@@ -49,11 +50,33 @@ def train(
         from nws.train.side_by_side import side_by_side
 
         yield from side_by_side(jobs, images, schedule, [CudaLane() for _ in range(min(workers, len(jobs)))], tell)
-    elif min(workers, len(jobs)) <= 1:
-        for job in jobs:
-            yield _trained(job, images[job.hp.dataset], engine, schedule, tell)
-    else:
-        yield from _pool(jobs, images, (engine, schedule), min(workers, len(jobs)), tell)
+        return
+    lost: list[GivenUp] = []
+    for made in _one_by_one(jobs, images, (engine, schedule), workers, tell):
+        if isinstance(made, GivenUp):
+            gave_up(made)
+            lost.append(made)
+        else:
+            yield made
+    if lost:
+        named = ", ".join(str(net.number) for net in lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
+        raise NwsError(
+            f"{len(lost)} of {len(jobs)} nets could not be trained: net {named} ({lost[0].why}): see that memory suffices, if need "
+            "be with fewer --workers; the others are done, and the same command tries these again"
+        )
+
+
+def _one_by_one(
+    jobs: Sequence[Job], images: Mapping[str, ImageSet], how: tuple[str, Schedule], workers: int, tell: Tell
+) -> Iterator[Net | GivenUp]:
+    if min(workers, len(jobs)) > 1:
+        yield from in_processes(jobs, images, partial(_trained, *how), min(workers, len(jobs)), tell)
+        return
+    for job in jobs:
+        try:
+            yield _trained(*how, job, images[job.hp.dataset], tell)
+        except MemoryError:  # nobody else holds any that a second try could have
+            yield GivenUp(job.number, "memory ran out")
 
 
 def make_engine(name: str) -> MakeEngine:
@@ -114,7 +137,7 @@ def default_workers(engine: str) -> int:
     return cores()
 
 
-def _trained(job: Job, images: ImageSet, engine: str, schedule: Schedule, tell: Tell) -> Net:
+def _trained(engine: str, schedule: Schedule, job: Job, images: ImageSet, tell: Tell) -> Net:
     from nws.train.native_engine import why_not
 
     # The native engine is one thread by itself, and does without PyTorch: a worker needs 250 MB less.
@@ -136,93 +159,3 @@ def _one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
-
-
-def _pool(
-    jobs: Sequence[Job], images: Mapping[str, ImageSet], how: tuple[str, Schedule], workers: int, tell: Tell
-) -> Iterator[Net]:
-    waiting = list(reversed(jobs))
-    busy: dict[Connection, tuple[Any, Job | None]] = {}
-    context = multiprocessing.get_context("spawn")  # fork would copy a process whose threads hold locks
-    folder = tempfile.TemporaryDirectory(prefix="nws-images-", ignore_cleanup_errors=True)
-    try:
-        shared = _share(images, Path(folder.name))
-        for _ in range(workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, shared, *how), daemon=True)
-            process.start()
-            theirs.close()  # so that a dead worker is an end of file here
-            busy[ours] = (process, None)
-        while busy:
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                process, job = busy[connection]
-                message = _receive(connection, process, job)
-                if isinstance(message, Progress):
-                    tell(message)
-                    continue
-                if isinstance(message, Exception):
-                    raise message
-                if isinstance(message, Net):
-                    yield message
-                if not waiting:
-                    connection.close()
-                    process.join()
-                    del busy[connection]
-                    continue
-                job = waiting.pop()
-                busy[connection] = (process, job)
-                connection.send(job)
-                if all(job for _, job in busy.values()):  # every worker has mapped the images: the names can go, so that
-                    folder.cleanup()  # not even `kill -9` leaves them behind
-    finally:
-        for process, _ in busy.values():
-            process.terminate()
-        for process, _ in busy.values():
-            process.join()
-        folder.cleanup()
-
-
-def _receive(connection: Connection, process: Any, job: Job | None) -> Any:
-    try:
-        return connection.recv()
-    except (EOFError, ConnectionResetError):
-        process.join()
-        doing = f"training net {job.number}" if job else "starting"
-        raise NwsError(
-            f"a worker died while {doing} (exit code {process.exitcode}): was memory short? Finished nets are kept; "
-            "the same command goes on from there, if need be with fewer --workers"
-        ) from None
-
-
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-Shared = list[tuple[dict[str, Any], dict[str, str]]]  # per image set: what is small, and array -> file
-
-
-def _share(images: Mapping[str, ImageSet], folder: Path) -> Shared:
-    """Put the pictures in files that every worker maps, so that they are in memory once."""
-    shared = []
-    for k, s in enumerate(images.values()):
-        files = {array: str(folder / f"{k}-{array}.npy") for array in ARRAYS}
-        for array, file in files.items():
-            np.save(file, getattr(s, array))
-        shared.append(({"name": s.name, "classes": s.classes, "about": dict(s.about)}, files))
-    return shared
-
-
-def _work(connection: Connection, shared: Shared, engine: str, schedule: Schedule) -> None:
-    """A worker's life: map the images, then train one job after another until the parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair; it ends us
-    try:
-        images = {}
-        for small, files in shared:
-            # "c", copy on write: shared like a read-only map, but PyTorch does not warn of an unwritable array
-            images[small["name"]] = ImageSet(**small, **{array: np.load(file, mmap_mode="c") for array, file in files.items()})
-        connection.send("ready")
-        while True:
-            job = connection.recv()
-            connection.send(_trained(job, images[job.hp.dataset], engine, schedule, connection.send))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the parent is gone or done
-    except Exception as error:
-        connection.send(error)

@@ -13,6 +13,8 @@ from nws.weights.checkpoint import Limits, check_file, shown
 
 # Stored, deflated: what torch, numpy and Keras write. Others (bzip2, lzma) reach ratios that no limit of ours foresees.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_MORE_ENTRIES = 100
+_DIRECTORY_ENTRY = 46 + 100  # bytes in the archive's directory: a fixed part and the name
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, UnicodeDecodeError, ValueError)
 
 
@@ -21,6 +23,7 @@ def opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
     """The archive, if what it claims is sensible. NwsError else, and for whatever turns out to be broken while it is read."""
     size = check_file(path, limits)
     try:
+        _check_directory(path, limits)
         with zipfile.ZipFile(path) as archive:
             _check(archive, size, path, limits)
             yield archive
@@ -40,9 +43,18 @@ def entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
     return data
 
 
+def _check_directory(path: Path, limits: Limits) -> None:
+    """Before Python's zipfile makes an object per entry: a million of them take it ten seconds."""
+    with open(path, "rb") as file:
+        # zipfile's own search for the directory: another one could be shown another directory
+        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    if end and end[zipfile._ECD_SIZE] > (limits.tensors + _MORE_ENTRIES) * _DIRECTORY_ENTRY:  # type: ignore[attr-defined]
+        raise NwsError(f"{shown(path)} lists more than {limits.tensors:,} entries: no checkpoint has so many")
+
+
 def _check(archive: zipfile.ZipFile, size: int, path: Path, limits: Limits) -> None:
     entries = archive.infolist()
-    if len(entries) > limits.tensors + 100:
+    if len(entries) > limits.tensors + _MORE_ENTRIES:
         raise NwsError(f"{shown(path)} holds {len(entries):,} entries: no checkpoint has so many")
     names = {e.filename for e in entries}
     if len(names) < len(entries):

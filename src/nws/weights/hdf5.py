@@ -5,12 +5,15 @@ Only what lies in the file itself is read: no soft or external link, no external
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import mmap
 import re
+import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +24,8 @@ from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_fil
 from nws.weights.state import natural, numbers_only
 
 _DEEPEST = 20
+_HEAP = b"GCOL\x01\0\0\0"
+_MOST_PIECES = 200_000
 _NOT_WEIGHTS = ("optimizer", "optimizer_weights", "seed_generator")
 _KERNEL, _NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -40,6 +45,7 @@ def read(path: Path, limits: Limits) -> Checkpoint:
                 raise NwsError(f"{shown(path)} holds no model.weights.h5: it was not saved by Keras")
             source = io.BytesIO(archive.entry(opened, "model.weights.h5", limits.bytes))
             layers = _layer_order(opened)
+    _check_heaps(source, path)
     try:
         with h5py.File(source, "r") as file:
             found = _data_sets(file, layers, size, path, limits)
@@ -49,6 +55,30 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         raise NwsError(f"{shown(path)} cannot be read as HDF5 ({printable(error)[:120]}): it is damaged") from None
     arrays, notes = numbers_only(found)
     return Checkpoint(path, "hdf5", tuple(arrays), arrays, notes, kernels="keras")
+
+
+def _check_heaps(source: Path | io.BytesIO, path: Path) -> None:
+    """The heaps where texts of any length lie: in one whose pieces have no length the HDF5 library goes round for ever.
+
+    A heap is GCOL, version 1, its size; then pieces: number (0 is free space), 6 bytes, size, contents up to a multiple of 8.
+    """
+    pieces = 0
+    with open(path, "rb") if isinstance(source, Path) else contextlib.nullcontext() as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file else cast(io.BytesIO, source).getvalue()
+        begin = data.find(_HEAP)
+        while begin >= 0:
+            if begin + 16 > len(data):
+                raise NwsError(f"{shown(path)}: a heap of its texts is cut short: copy it anew")
+            end = begin + struct.unpack_from("<Q", data, begin + 8)[0]
+            at = begin + 16
+            while at + 16 <= end <= len(data):
+                number, size = struct.unpack_from("<H6xQ", data, at)
+                needed = 16 + size + -size % 8 if number else size
+                pieces += 1
+                if needed < 16 or at + needed > end or pieces > _MOST_PIECES:
+                    raise NwsError(f"{shown(path)}: a heap of its texts is damaged: copy it anew")
+                at += needed
+            begin = data.find(_HEAP, begin + 8)
 
 
 def _data_sets(file: Any, layers: list[str], size: int, path: Path, limits: Limits) -> dict[str, np.ndarray]:

@@ -14,7 +14,8 @@ from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_fil
 from nws.weights.state import natural, numbers_only
 
 ORDER = "order"  # metadata: JSON list of the names in the net's own order
-_HEADER_LIMIT = 100 << 20
+_HEADER_LIMIT = 32 << 20
+_MORE_BRACKETS = 10_000  # of metadata; JSON of brackets alone would take twenty times its size in memory
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
     "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
@@ -29,7 +30,10 @@ def read(path: Path, limits: Limits) -> Checkpoint:
             length = int.from_bytes(file.read(8), "little")
             if length > min(size - 8, _HEADER_LIMIT):
                 raise NwsError(f"its header claims {length:,} bytes, the file has {size:,}")
-            header = json.loads(file.read(length), object_pairs_hook=_no_duplicates)
+            text = file.read(length)
+            if text.count(b"{") + text.count(b"[") > 4 * limits.tensors + _MORE_BRACKETS:  # a tensor has three
+                raise NwsError(f"{shown(path)} declares more than {limits.tensors:,} tensors: no checkpoint has so many")
+            header = json.loads(text, object_pairs_hook=_no_duplicates)
             if not isinstance(header, dict):
                 raise ValueError("its header is no JSON object")
             metadata = header.pop("__metadata__", None) or {}

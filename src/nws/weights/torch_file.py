@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import pickletools
 import warnings
 import zipfile
@@ -22,11 +24,23 @@ _MOST_NODES = 1_000_000
 def read(path: Path, limits: Limits) -> Checkpoint:
     """Raises NwsError; when the file asks for other classes, their names are listed and nothing of it is loaded."""
     check_file(path, limits)
-    if zipfile.is_zipfile(path):
+    try:
+        packed = zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an archive, if a strange one
+        packed = True
+    if packed:
         with archive.opened(path, limits):
             pass  # what it claims is sensible
-    arrays, notes, metadata = _found(path, _plain(_load(path), path, limits))
+    arrays, notes, metadata = _found(path, _plain(_load(path, packed), path, limits))
     return Checkpoint(path, "torch", tuple(arrays), arrays, notes, metadata)
+
+
+class _Bounded(io.BufferedReader):
+    """A file that takes no memory for bytes it does not have: Python's own makes room for as many as it is asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(os.fstat(self.fileno()).st_size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def _found(path: Path, loaded: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...], dict[str, Any]]:
@@ -36,13 +50,14 @@ def _found(path: Path, loaded: Any) -> tuple[dict[str, np.ndarray], tuple[str, .
         raise NwsError(f"{shown(path)} {error}") from None
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, packed: bool) -> Any:
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old storages: the file is a stranger's, its age is no news
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with _Bounded(open(path, "rb", buffering=0)) as file:
+                return torch.load(path if packed else file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's reader raises whatever a broken pickle makes of it
         asked = _refused(path)
         if asked:

@@ -26,6 +26,7 @@ def summary(zoo: Zoo) -> dict[str, Any]:
         "nets": len(frame),
         "planned": zoo.planned,
         "damaged": len(zoo.damaged),
+        "failed": zoo.failed,
         "status": _counts(frame["status"]),
         "split": _counts(frame["split"]),
         "properties": {name: _property(frame, known) for name, known in zoo.properties.items()},

@@ -67,8 +67,8 @@ def scan(root: Path) -> Scan:
 
 
 def abandoned(root: Path) -> list[Path]:
-    """Temporary files of killed processes, in the zoo's folder, nets/ and nets/*/."""
-    return strays((root, root / "nets", *_folders(root)))
+    """Temporary files of killed processes, in the zoo's folder, failed/, nets/ and nets/*/."""
+    return strays((root, root / "failed", *_folders(root)))
 
 
 def stamp(root: Path) -> tuple[tuple[str, int], ...]:

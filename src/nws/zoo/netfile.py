@@ -29,6 +29,7 @@ from nws.zoo.splits import SPLITS
 OWN, FOREIGN = 1, 2  # formats: nets of our space, which every nws reads; nets of any other
 FORMAT = FOREIGN  # the newest we read
 HEADER_LIMIT = 16 << 20  # bytes; ours have 3,000
+_MOST_BRACKETS = 200_000  # ours have 100; JSON of brackets alone takes twenty times its size in memory, and seconds
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 _TENSORS = {"theta": "F32", "epoch": "I64", "history": "F64"}
@@ -228,6 +229,8 @@ def _header_text(descriptor: int, size: int, path: Path) -> bytes:
     text = np.empty(length, np.uint8)
     read_into(descriptor, text, 8, path)
     raw = text.tobytes()
+    if raw.count(b"[") + raw.count(b"{") > _MOST_BRACKETS:
+        raise damaged(path, "its header nests more lists and objects than any net has")
     # Padding is spaces and nothing else; other white space would be valid JSON, but nobody wrote it.
     if not raw.startswith(b"{") or not raw.rstrip(b" ").endswith(b"}"):
         raise damaged(path, "its header is no JSON object")

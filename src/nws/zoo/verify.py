@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nws.errors import NwsError
-from nws.zoo import index
+from nws.zoo import failed, index
 from nws.zoo.netfile import DamagedFileError, damaged, net_path, read_net
 
 Progress = Callable[[int, int], None]
@@ -24,6 +24,7 @@ class Report:
     damaged   (path in the zoo, why) of each file that is not what was written
     lost      numbers that the index lists and nets/ lacks: they were there once
     missing   numbers that zoo.json plans, or that are lost, and nets/ lacks
+    failed    net -> why it could not be trained; such nets are among the missing
     strays    temporary files of killed processes
     index     "fresh", "stale" or "missing", before a repair
     moved     where a repair put damaged files
@@ -36,6 +37,7 @@ class Report:
     damaged: list[tuple[str, str]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)
     missing: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
     strays: list[str] = field(default_factory=list)
     index: str = "fresh"
     moved: list[str] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Report:
         words += [why for _, why in self.damaged]
         words += [f"{self.root}: net {number} is in the index, but its file is gone" for number in self.lost]
         words += [f"moved to {path}" for path in self.moved]
+        words += [f"net {number} could not be trained: {why}" for number, why in self.failed.items()]
         if self.strays:
             done = "removed" if self.repaired else "found; it does no harm" if len(self.strays) == 1 else "found; they do no harm"
             words.append(f"{_count(len(self.strays), 'temporary file')} of a killed process {done}")
@@ -96,6 +99,7 @@ def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None
             path.unlink(missing_ok=True)
     present = index.scan(root).nets
     report.missing = sorted((set(range(nets or 0)) | set(report.lost)) - set(present))
+    report.failed = {number: why for number, why in failed.marks(root).items() if number not in present}
     return report
 
 

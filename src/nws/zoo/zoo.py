@@ -18,7 +18,7 @@ from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.net import Net
 from nws.space import Property, Space
-from nws.zoo import describe, index, lock, verify
+from nws.zoo import describe, failed, index, lock, verify
 from nws.zoo import select as selection
 from nws.zoo.netfile import encode, net_path, read_net, read_records
 from nws.zoo.plan import Plan
@@ -141,8 +141,16 @@ class Zoo:
                     folder.mkdir(exist_ok=True)
                     flush_folder(folder.parent)
             write_whole(path, data, new=True)
+            failed.clear(self.path, net.number)
         except OSError as error:
             raise _write_error(self.path, net.number, error) from None
+
+    def mark_failed(self, number: int, why: str) -> None:
+        """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when that cannot be written."""
+        try:
+            failed.mark(self.path, number, why)
+        except OSError as error:
+            raise NwsError(f"{failed.path(self.path, number)}: cannot be written ({error.strerror}): free some space") from None
 
     def only_writer(self) -> contextlib.AbstractContextManager[None]:
         """Keeps a second program from filling the zoo at the same time: `with zoo.only_writer(): ...`; NwsError names the first."""
@@ -160,6 +168,11 @@ class Zoo:
         """Numbers that are planned and not there: what is left to train."""
         present = index.scan(self.path).nets
         return [number for number in range(self.planned or 0) if number not in present]
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """Nets that could not be trained and are still missing: number -> why. The next `nws sample` tries them again."""
+        return {number: why for number, why in failed.marks(self.path).items() if not net_path(self.path, number).exists()}
 
     # -- nets out ------------------------------------------------------------------------------------------------------------
 

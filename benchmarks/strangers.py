@@ -1,0 +1,326 @@
+"""What `fuzz.py` puts on trial: every format that nws reads, as small valid files, how they are changed, and how they are read."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import mutations as by
+import numpy as np
+
+from nws import FIXED, NwsError
+from nws.zoo import Zoo
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests write every format by its description
+
+NET = "nets/000/000000.safetensors"
+MADE = 1_700_000_000  # seconds; of every file, so that a stored index counts as fresh
+
+
+@dataclass(frozen=True)
+class Format:
+    """make: writers of valid folders; mutate: end of a file's name -> how it is changed, others are left; read: a folder.
+
+    writes: whether reading writes into the folder, which then is made anew for each input.
+    """
+
+    make: tuple[Callable[[Path], Any], ...]
+    mutate: Mapping[str, by.Mutate]
+    read: Callable[[Path], Any]
+    writes: bool = False
+
+
+def _inner(name: str) -> by.Mutate:
+    known = {".pkl": by.pickled, ".npy": by.npy, ".json": by.json_text}
+    return next((mutate for ending, mutate in known.items() if name.endswith(ending)), by.some_bytes)
+
+
+# -- zoos ----------------------------------------------------------------------------------------------------------------------
+
+
+def _zoo(folder: Path, foreign: bool = False) -> None:
+    from fabricated import tiny
+
+    from nws.recorded import Recorded
+
+    zoo = Zoo.create(folder, FIXED, nets=3, images={"mnist": {"sha256": "ab"}}, epochs=8)
+    recorded = {"dataset": "cifar", "optimizer": "sgd", "status": 3, "wd": 0.1, "on": True}
+    for number in range(3):
+        zoo.append(tiny(number, hp=Recorded(recorded), epoch=np.arange(5)) if foreign else tiny(number))
+    zoo.mark_failed(5, "memory ran out")
+    for path in folder.rglob("*"):
+        os.utime(path, (MADE, MADE))
+    assert len(Zoo(folder).index) == 3  # writes the index
+
+
+def _foreign_zoo(folder: Path) -> None:
+    _zoo(folder, foreign=True)
+
+
+def _read_net(folder: Path) -> None:
+    from nws.zoo.netfile import read_net, read_records
+    from nws.zoo.reader import ThetaReader
+
+    refused = 0
+    reader = ThetaReader(folder)
+    starts = np.zeros(1, np.int64)
+    for attempt in (
+        lambda: read_net(folder / NET, 0),
+        lambda: read_records(folder / NET, 0),
+        lambda: reader.theta(0),
+        lambda: reader.slices(0, 1, starts, 8, "memmap"),
+        lambda: reader.slices(0, 1, starts, 8, "pread"),
+        lambda: [v.sum() for v in reader.vectors(0, 1, "conv")],
+    ):
+        try:
+            attempt()
+        except NwsError as error:
+            refused, said = refused + 1, error
+    if refused:
+        raise said
+
+
+def _read_zoo(folder: Path) -> None:
+    zoo = Zoo(folder)
+    zoo.missing()
+    zoo.failed  # noqa: B018 (it reads the marks)
+    Zoo.create(folder, zoo.space, zoo.seed, nets=zoo.planned, images=zoo.images, **zoo.settings)
+
+
+def _read_index(folder: Path) -> None:
+    zoo = Zoo(folder)
+    zoo.varying()
+    assert sorted(zoo.index.index) == [0, 1, 2], "the index hides or invents nets"
+
+
+def _parquet(data: bytes, rng: random.Random) -> bytes:
+    """Half of the time a sound file with other columns or values."""
+    import io
+
+    import pandas as pd
+
+    if rng.random() < 0.5:
+        return by.some_bytes(data, rng)
+    frame = pd.read_parquet(io.BytesIO(data))
+    column = rng.choice(list(frame.columns))
+    kind = rng.randrange(6)
+    if kind == 0:
+        frame = frame.drop(columns=column)
+    elif kind == 1:
+        frame = frame.rename(columns={column: rng.choice(by.TEXTS).replace("\ud800", "")})
+    elif kind == 2:
+        frame.index = pd.Index([rng.choice((-1, 0, 1, 2, 10**9, 5)) for _ in frame.index], name="net")
+    elif kind == 3:
+        frame[column] = [rng.choice(("a", "../../x", "", None)) for _ in frame.index]
+    elif kind == 4:
+        frame[column] = [rng.choice((-1, 0, 1 << 40, -(1 << 63), 3)) for _ in frame.index]
+    else:
+        frame[column] = [rng.choice((0.0, float("nan"), float("inf"), -1e308)) for _ in frame.index]
+    made = io.BytesIO()
+    frame.to_parquet(made)
+    return made.getvalue()
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------------------------
+
+
+def _checkpoint(name: str, writer: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import test_weights as files
+
+        known = files.WRITERS.get(writer) or getattr(files, writer)
+        known(folder / name, files.small_net())
+
+    return make
+
+
+def _training_state(folder: Path) -> None:
+    import torch
+
+    state = {"layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2).half(), "n": torch.tensor(3)}
+    torch.save({"model": state, "optimizer": {"state": {0: torch.ones(2)}}, "epoch": 3, "config": {"lr": 0.1}}, folder / "a.pt")
+
+
+def _read_checkpoint(folder: Path) -> None:
+    from nws.weights import ordered, read
+
+    ordered(read(next(iter(folder.iterdir()))))
+
+
+def _imported(kind: str, *where: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        from nws import importers
+
+        source = importers.open_source(kind, folder.joinpath(*where))
+        for item in islice(source.items(), 2):
+            item.load()
+
+    return read
+
+
+def _small_cnn_zoo(packed: bool) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import foreign_files
+
+        folder.rmdir()
+        foreign_files.small_cnn_zoo(folder, nets=2, packed=packed)
+
+    return make
+
+
+def _model_zoo(folder: Path) -> None:
+    import foreign_files
+
+    foreign_files.model_zoo(folder, nets=1, epochs=(0, 2))
+
+
+def _data_set(folder: Path) -> None:
+    import foreign_files
+
+    state = {"a.weight": __import__("torch").ones(2, 3), "a.bias": __import__("torch").ones(2)}
+    said = {"test_acc": 0.5, "optim::optimizer": "adam"}
+    foreign_files.pickled_data_set(folder / "dataset.pt", {"trainset": [("zoo/run", 0, state, said), ("zoo/run", 9, state, said)]})
+
+
+def _folder_of_checkpoints(folder: Path) -> None:
+    np.savez(folder / "a.npz", w=np.ones((2, 3), np.float32))
+    (folder / "nets.csv").write_text(
+        "path,optimizer,epoch,test_accuracy,net,split\na.npz,adam,3,0.5,0,train\na.npz,adam,5,0.6,0,train\n"
+    )
+
+
+def _runs_2020(folder: Path) -> None:
+    from fabricated import tiny
+
+    from nws import cnn
+    from nws.legacy.files import write_run
+    from nws.legacy.tables import write_table
+
+    hp = FIXED.net(0, 0).with_(filter_size=3, width_conv=1, width_fc=8)
+    layout = cnn.layout(hp)
+    write_run(tiny(0, layout, hp=hp, theta=np.ones((5, layout.size), np.float32)), folder / "0")
+    write_table(folder / "t_train.csv", [folder / "0"])
+
+
+# -- images, results, models, tables ---------------------------------------------------------------------------------------------
+
+
+def _images(kind: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import image_files
+        from scipy.io import savemat
+
+        labels = np.arange(10, dtype=np.uint8)
+        if kind == "idx":
+            image_files.write_idx(folder, np.zeros((10, 28, 28), np.uint8), labels)
+        elif kind == "cifar":
+            image_files.write_cifar(folder / "batch.bin", np.zeros((3, 32, 32, 3), np.uint8), labels[:3])
+        elif kind == "stl10":
+            image_files.write_stl10(folder, np.zeros((2, 96, 96, 3), np.uint8), labels[1:3])
+        else:
+            content = {"X": np.zeros((32, 32, 3, 3), np.uint8), "y": labels[1:4, None].astype(float)}
+            savemat(folder / "a.mat", content, do_compression=kind == "mat-compressed")
+
+    return make
+
+
+def _read_images(kind: str) -> Callable[[Path], None]:
+    def read(folder: Path) -> None:
+        from nws.images import cifar, idx, stl10, svhn
+
+        module = {"idx": idx, "cifar": cifar, "stl10": stl10, "mat": svhn}[kind]
+        # By their names, not by the folder's order: pictures before labels.
+        module.read_split(sorted(folder.iterdir()))
+
+    return read
+
+
+def _results(folder: Path) -> None:
+    from nws import results
+    from nws.protocol import Task
+
+    rng = np.random.default_rng(0)
+    zoo = _spread(folder.with_name("zoo-of-results"), rng)
+    results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=folder)
+    (folder / "results.csv").unlink()
+
+
+def _spread(path: Path, rng: np.random.Generator) -> Zoo:
+    from fabricated import tiny
+
+    zoo = Zoo.create(path, FIXED)
+    for number in range(24):
+        zoo.append(tiny(number))
+    return zoo
+
+
+def _read_results(folder: Path) -> None:
+    from nws import results
+
+    rows = results.load(folder / "results.json")
+    results.table(rows)
+
+
+def _read_model(folder: Path) -> None:
+    from nws.meta import load
+
+    model = load(next(iter(sorted((folder / "models").glob("*.json")))).with_suffix(""))
+    model.predict(np.zeros((1, model.n_features_in_)))
+
+
+def _tables(folder: Path) -> None:
+    import pandas as pd
+
+    from nws import tables
+
+    frame = pd.DataFrame({"net": [3, 4], "name": ["a,b", "=1"], "x": [0.5, np.nan], "on": [True, False]})
+    frame.attrs = {"about": {"key": "k"}, "notes": ["a note"]}
+    tables.save(frame, folder, "t")
+
+
+def _read_tables(folder: Path) -> None:
+    from nws import tables
+    from nws.report.tables import Tables
+
+    tables.is_current(folder, "t", "k")
+    Tables(folder).read("t", ["net"])
+    (folder / "t.json").unlink()
+    Tables(folder).read("t", ["net"])
+
+
+ZIP = by.archive(_inner)
+ANY = {"": by.some_bytes}
+FORMATS: dict[str, Format] = {
+    "net": Format((_zoo, _foreign_zoo), {NET: by.safetensors}, _read_net),
+    "zoo.json": Format((_zoo, _foreign_zoo), {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
+    "index": Format((_zoo, _foreign_zoo), {"index.parquet": _parquet}, _read_index, True),
+    "safetensors": Format((_checkpoint("a.safetensors", "a.safetensors"),), {"": by.safetensors}, _read_checkpoint),
+    "torch": Format((_checkpoint("a.pt", "a.pt"), _training_state), {"": ZIP}, _read_checkpoint),
+    "torch-old": Format((_checkpoint("a.pth", "a.pth"),), {"": by.some_bytes}, _read_checkpoint),
+    "npz": Format((_checkpoint("a.npz", "a.npz"),), {"": ZIP}, _read_checkpoint),
+    "onnx": Format((_checkpoint("a.onnx", "write_onnx"),), ANY, _read_checkpoint),
+    "h5": Format((_checkpoint("a.h5", "write_keras_h5"),), ANY, _read_checkpoint),
+    "keras": Format((_checkpoint("a.keras", "write_keras"),), {"": ZIP}, _read_checkpoint),
+    "small-cnn-zoo": Format(
+        (_small_cnn_zoo(True), _small_cnn_zoo(False)),
+        {".csv.gz": by.packed(by.table), ".csv": by.table, ".npy": by.npy},
+        _imported("small-cnn-zoo"),
+    ),
+    "model-zoos": Format((_model_zoo,), {"result.json": by.json_lines, "checkpoints": ZIP}, _imported("model-zoos")),
+    "model-zoos-pickle": Format((_data_set,), {"": ZIP}, _imported("model-zoos", "dataset.pt")),
+    "checkpoints": Format((_folder_of_checkpoints,), {".csv": by.table, ".npz": ZIP}, _imported("checkpoints")),
+    "nws2020": Format((_runs_2020,), {".csv": by.table, ".bin": by.some_bytes}, _imported("nws2020", "t_train.csv")),
+    "idx": Format((_images("idx"),), {".gz": by.packed(by.some_bytes)}, _read_images("idx")),
+    "cifar": Format((_images("cifar"),), ANY, _read_images("cifar")),
+    "stl10": Format((_images("stl10"),), ANY, _read_images("stl10")),
+    "mat": Format((_images("mat"), _images("mat-compressed")), {"": by.matlab}, _read_images("mat")),
+    "results": Format((_results,), {"results.json": by.json_text}, _read_results),
+    "meta": Format((_results,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_model),
+    "tables": Format((_tables,), {".json": by.json_text, ".csv": by.table}, _read_tables, True),
+}
