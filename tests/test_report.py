@@ -232,7 +232,7 @@ def test_foreign_nets_make_a_page_with_what_their_source_recorded(tmp_path):
     values = data_of((tmp_path / "r.html").read_text())
     columns = {c["name"]: c for c in values["nets"]["columns"]}
     assert columns["optimizer"]["options"] == ["adam", "sgd"]
-    assert columns["config.dropout"]["property"]
+    assert len(columns["config.dropout"]["options"]) == 8
     assert "batch_size" not in columns, "nobody recorded it"
     assert values["plane"]["count"] == 8 * 3
 
@@ -293,7 +293,7 @@ def grown(zoo, nets):
     told = {name: rng.random(len(where)) for name in ("x", "y", "train", "validation", "test")}
     table = where.assign(epoch=where["snapshot"], **told)
     values = data.gather(zoo)
-    values |= {"nets": data._nets(frame), "curves": data._curves(frame, table), "plane": data._points(frame, table)}
+    values |= {"nets": data._nets(frame, zoo.properties), "curves": data._curves(frame, table), "plane": data._points(frame, table)}
     cells = [(f"p{k}", part, p, s) for k in range(11) for part in ("all", "conv", "fc") for p in range(100) for s in range(1, 21)]
     maps = pd.DataFrame(cells, columns=["property", "part", "position", "snapshot"])
     maps = maps.assign(accuracy=rng.random(len(cells)), meta="svm-rbf-16", n=500, chance=0.25)

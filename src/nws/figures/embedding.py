@@ -29,7 +29,7 @@ def embedding(points: pd.DataFrame, nets: pd.DataFrame, curves: pd.DataFrame) ->
     table = table.sample(frac=1, random_state=0)  # or the last net drawn would hide the others
     figure, axes = style.panels(len(shown) + 2, 3.0, 2.9, columns=4)
     for axis, name in zip(axes, shown):
-        axis.set_title(PROPERTIES[name].name.replace("_", " "), fontsize=9)
+        axis.set_title("image set" if name == "dataset" else name.replace("_", " "), fontsize=9)
         if PROPERTIES[name].continuous:
             _continuous(figure, axis, table, table[name] * 1e3, "thousandths")
         else:
