@@ -139,7 +139,9 @@ def pairs(table: pd.DataFrame, figure: str) -> Figure:
     texts = [switch + style.label(b, style.parsed(b, text)) for text in options[b]]
     style.legend(drawn, [*handles, *chance], [*texts, "chance"])
     fewest, most = rows["nets"].min(), rows["nets"].max()
-    count = f"bars: means of {fewest} to {most} nets, converged or not; whiskers: 95% interval over at least three nets; no bar: no net"
+    count = (
+        f"bars: means of {fewest} to {most} nets, converged or not; whiskers: 95% interval over at least three nets; no bar: no net"
+    )
     style.caption(drawn, table, f"colours: {b.replace('_', ' ')}", count)
     return drawn
 
