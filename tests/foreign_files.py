@@ -9,6 +9,9 @@ import zipfile
 
 import numpy as np
 
+from nws import importers
+from nws.zoo import Zoo
+
 CNN = (  # the Small CNN Zoo's variables, in its order
     ("sequential/conv2d/bias:0", (4,)),
     ("sequential/conv2d/kernel:0", (3, 3, 1, 4)),
@@ -57,6 +60,13 @@ def small_cnn_zoo(folder, nets=8, packed=True):
     table(folder / ("metrics.csv.gz" if packed else "metrics.csv"), rows)
     np.save(folder / "weights.npy", np.stack(matrix))
     return np.stack(matrix)
+
+
+def foreign_zoo(folder, nets):
+    """A Small CNN Zoo, imported into folder / "zoo"."""
+    small_cnn_zoo(folder / "source", nets)
+    importers.fill(importers.open_source("small-cnn-zoo", folder / "source"), folder / "zoo")
+    return Zoo(folder / "zoo")
 
 
 def state_dict(rng):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from fabricated import fabricated_zoo, tiny
+from foreign_files import foreign_zoo
 from studied import SPACE, studied_zoo
 
 from nws import NwsError, gallery, tables
@@ -54,10 +55,30 @@ def test_what_is_missing_or_not_true_any_more_is_made_again(tmp_path):
     (out / "figure8.pdf").unlink()
     assert fresh() == [False, True]
     (out / "tables" / "accuracy.json").write_text("{")  # as after a crash of something else
+    assert fresh() == [False, False], "the same table once more: the figure is still true"
+    (out / "figure8.png").write_bytes(b"cut off")
     assert fresh() == [False, True]
     zoo.append(tiny(12, hp=SPACE.net(0, 12)))
     assert fresh() == [True, True]
     assert len(tables.load(out / "tables", "nets")) == 13
+
+
+def test_other_drawing_code_draws_again(tmp_path, monkeypatch):
+    zoo, out = studied_zoo(tmp_path / "zoo", nets=12), tmp_path / "figures"
+    gallery.make(zoo, out, ["figure6"])
+    monkeypatch.setattr(gallery, "_drawing_code", lambda: "an upgrade")
+    assert [figure.fresh for figure in gallery.make(zoo, out, ["figure6"])] == [True]
+    assert [figure.fresh for figure in gallery.make(zoo, out, ["figure6"])] == [False]
+
+
+def test_a_foreign_zoo_has_the_figures_it_can_have(tmp_path):
+    made = gallery.make(foreign_zoo(tmp_path, nets=12), tmp_path / "out", [f"figure{n}" for n in (1, *range(6, 17))])
+    shown = {figure.name for figure in made if figure.files}
+    assert {"figure6", "figure7", "figure8", "figure9", "figure12", "figure13", "figure16"} <= shown
+    skipped = {figure.name: figure.skipped for figure in made if not figure.files}
+    assert "augmentation" in skipped["figure11"] or "same in all nets" in skipped["figure11"]
+    assert "nets" in skipped["figure14"]
+    assert not any("\n" in why for why in skipped.values())
 
 
 def test_what_the_zoo_cannot_show_is_skipped_with_a_reason(tmp_path):

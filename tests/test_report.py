@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated import fabricated_zoo, tiny
+from foreign_files import foreign_zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from studied import studied_zoo
 
-from nws import FIXED, cli, report
+from nws import FIXED, cli, gallery, report
+from nws import tables as nws_tables
+from nws.analysis import regression
 from nws.errors import NwsError
 from nws.report import data, findings, glance, page
 from nws.report.packing import MISSING, packed, plain, quantised
@@ -49,6 +53,12 @@ def write_table(folder, name, frame):
     whole = {"name": name, "about": {}, "notes": [], "columns": list(frame.columns)}
     values = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
     (folder / f"{name}.json").write_text(json.dumps({**whole, "rows": values}))
+
+
+def maps_of(cells):
+    """The table maps from (property, position, snapshot, accuracy)."""
+    frame = pd.DataFrame(cells, columns=["property", "position", "snapshot", "accuracy"])
+    return frame.assign(meta="svm-rbf-16", part="all", n=24, chance=0.25)
 
 
 # Packing
@@ -177,10 +187,9 @@ def test_the_sentence_names_the_clearest_property_and_no_unclear_one():
 
 
 def test_tables_of_nws_figures_are_shown(zoo, tmp_path):
-    grid = [("optimizer", p, s, (p + s) / 10) for p in range(4) for s in range(1, 4)]
-    write_table(tmp_path / "tables", "maps", pd.DataFrame(grid, columns=["property", "position", "snapshot", "accuracy"]))
-    rows = pd.DataFrame([{"dataset": EVIL, "term": "optimizer=adam", "coefficient": -0.1, "p": np.nan}])
-    write_table(tmp_path / "tables", "regression", rows)
+    write_table(tmp_path / "tables", "maps", maps_of([("optimizer", p, s, (p + s) / 10) for p in range(4) for s in range(1, 4)]))
+    effect = {"dataset": EVIL, "property": "optimizer", "option": "adam", "coefficient": -0.1, "p": np.nan}
+    write_table(tmp_path / "tables", "regression", pd.DataFrame([effect]))
     where = pd.DataFrame([(0, 1, 0.5, 1.0), (0, 2, np.nan, 1.0), (99, 1, 3.0, 3.0)], columns=["net", "snapshot", "x", "y"])
     write_table(tmp_path / "tables", "embedding", where)
     values = data.gather(zoo, tmp_path)
@@ -191,9 +200,41 @@ def test_tables_of_nws_figures_are_shown(zoo, tmp_path):
     assert values["importance"] is None
 
 
-def test_csv_tables_are_read_too(zoo, tmp_path):
-    pd.DataFrame([{"dataset": "mnist", "term": "constant", "coefficient": 0.5}]).to_csv(tmp_path / "regression.csv", index=False)
-    assert data.gather(zoo, tmp_path)["regression"][0]["coefficient"] == 0.5
+def test_the_page_says_how_the_picture_was_made_and_how_long_the_dmc_learned(zoo, tmp_path):
+    where = pd.DataFrame([(0, 1, 0.5, 1.0)], columns=["net", "snapshot", "x", "y"])
+    where.attrs["notes"] = ["t-SNE of 10 principal components (umap-learn is not installed)"]
+    nws_tables.save(where, tmp_path, "embedding")
+    row = {"property": "optimizer", "meta": "dmc", "accuracy": 0.4, "low": 0.3, "high": 0.5, "chance": 0.33, "part": "all"}
+    rows = pd.DataFrame([{**row, "slice_length": 1000}])
+    rows.attrs = {"about": {"settings": {"effort": {"dmc_steps": 150}}}, "notes": ["1 net left out"]}
+    nws_tables.save(rows, tmp_path, "meta_classification")
+    nws_tables.save(rows, tmp_path, "local")
+    values = data.gather(zoo, tmp_path)
+    assert values["method"] == where.attrs["notes"][0]
+    assert "150 training steps" in values["notes"]["meta_classification"][0]
+    assert "1 net left out" in values["notes"]["meta_classification"]
+    assert len(values["meta_classification"]) == 1
+    assert values["local"] == [], "a row of both tables is shown once"
+
+
+def test_the_tables_of_nws_figures_fill_every_section(tmp_path):
+    zoo = studied_zoo(tmp_path / "zoo", nets=90)
+    gallery.make(zoo, tmp_path / "figures", ["figure7", "figure14"])
+    values = data.gather(zoo, tmp_path / "figures")
+    table = regression.regression(zoo)
+    assert [row["coefficient"] for row in values["regression"]] == pytest.approx(table["coefficient"], rel=1e-5)
+    assert {row["option"] for row in values["regression"]} == set(table["option"])
+    assert values["notes"]["regression"] == table.attrs["notes"]
+
+
+def test_foreign_nets_make_a_page_with_what_their_source_recorded(tmp_path):
+    report.write(foreign_zoo(tmp_path, nets=8), tmp_path / "r.html")
+    values = data_of((tmp_path / "r.html").read_text())
+    columns = {c["name"]: c for c in values["nets"]["columns"]}
+    assert columns["optimizer"]["options"] == ["adam", "sgd"]
+    assert len(columns["config.dropout"]["options"]) == 8
+    assert "batch_size" not in columns, "nobody recorded it"
+    assert values["plane"]["count"] == 8 * 3
 
 
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '{"columns": ["a"]}', '{"columns": ["a"], "rows": [[1]]}'])
@@ -252,9 +293,10 @@ def grown(zoo, nets):
     told = {name: rng.random(len(where)) for name in ("x", "y", "train", "validation", "test")}
     table = where.assign(epoch=where["snapshot"], **told)
     values = data.gather(zoo)
-    values |= {"nets": data._nets(frame), "curves": data._curves(frame, table), "plane": data._points(frame, table)}
+    values |= {"nets": data._nets(frame, zoo.properties), "curves": data._curves(frame, table), "plane": data._points(frame, table)}
     cells = [(f"p{k}", part, p, s) for k in range(11) for part in ("all", "conv", "fc") for p in range(100) for s in range(1, 21)]
-    maps = pd.DataFrame(cells, columns=["property", "part", "position", "snapshot"]).assign(accuracy=rng.random(len(cells)))
+    maps = pd.DataFrame(cells, columns=["property", "part", "position", "snapshot"])
+    maps = maps.assign(accuracy=rng.random(len(cells)), meta="svm-rbf-16", n=500, chance=0.25)
     feature = {"layer": "conv1", "type": "weight", "statistic": "variance_d", "mean": 0.123456, "spread": 0.0123456}
     return {**values, "maps": data._maps(maps), "importance": [{"property": "initialization", **feature}] * 480 * 11}
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from browser import Browser, why_not
 from fabricated import SNAPSHOTS, tiny
-from test_report import EVIL, write_table
+from foreign_files import foreign_zoo
+from test_report import EVIL, maps_of, write_table
 
 from nws import FIXED, report
 from nws.zoo import Zoo
@@ -33,12 +34,12 @@ def made(tmp_path_factory):
     rows = [{"property": p, "meta": m, **reading} for p in ("activation", "dataset") for m in ("svm-linear-16", EVIL)]
     write_table(folder / "tables", "meta_classification", pd.DataFrame(rows))
     cells = [(p, k, s, (k + s) / 20) for p in ("activation", "optimizer") for k in range(10) for s in range(1, 6)]
-    write_table(folder / "tables", "maps", pd.DataFrame(cells, columns=["property", "position", "snapshot", "accuracy"]))
+    write_table(folder / "tables", "maps", maps_of(cells))
     features = [("activation", layer, t, "mean", 1.0, 0.1) for layer in ("conv1", EVIL) for t in ("weight", "bias")]
     names = ["property", "layer", "type", "statistic", "mean", "spread"]
     write_table(folder / "tables", "importance", pd.DataFrame(features, columns=names))
-    terms = pd.DataFrame([(EVIL, "optimizer=adam", -0.125, 0.2)], columns=["dataset", "term", "coefficient", "p"])
-    write_table(folder / "tables", "regression", terms)
+    effect = {"dataset": EVIL, "property": "optimizer", "option": "adam", "coefficient": -0.125, "p": 0.2, "nets": 24, "r2": 0.5}
+    write_table(folder / "tables", "regression", pd.DataFrame([effect]))
     report.write(zoo, folder / "report.html", folder / "tables")
     return folder / "report.html", zoo
 
@@ -56,6 +57,15 @@ def browser(chromium, made):
     yield chromium
     assert chromium.console() == []
     assert {address.split(":")[0] for address in chromium.requests()} <= {"file", "blob"}
+
+
+def test_a_foreign_zoo_opens_and_its_controls_are_there(chromium, tmp_path):
+    report.write(foreign_zoo(tmp_path, nets=8), tmp_path / "r.html")
+    chromium.open(tmp_path / "r.html")
+    names = chromium.run("return [...document.querySelector('#colour').options].map(o => o.value)")
+    assert {"optimizer", "config.dropout"} <= set(names)
+    assert "not recorded" in text(chromium, "#facts")
+    assert chromium.console() == []
 
 
 def selected(browser):

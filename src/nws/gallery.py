@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nws import tables
+from nws import __version__, tables
 from nws.analysis import embedding, importance, maps, reading, regression, statistics
 from nws.analysis.study import FULL, QUICK, Effort, Study
 from nws.errors import NwsError, unknown
@@ -26,6 +27,7 @@ from nws.figures import regression as regression_figures
 from nws.figures import statistics as statistics_figures
 from nws.figures import style
 from nws.inputs import Inputs
+from nws.results import digest
 from nws.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -196,13 +198,20 @@ def _figure(out: Path, name: str, why_not: Mapping[str, str], tell: Tell) -> Mad
     for table in entry.tables:
         if why_not[table]:
             return Made(name, entry.says, skipped=why_not[table])
-    files = (out / f"{name}.png", out / f"{name}.pdf")
     sources = [out / "tables" / f"{table}.json" for table in entry.tables]
-    if all(file.exists() and file.stat().st_mtime_ns >= max(s.stat().st_mtime_ns for s in sources) for file in files):
-        return Made(name, entry.says, files)
+    drawn_from = digest([*(file.read_text(encoding="utf-8") for file in sources), _drawing_code()])
+    if style.drawn_from(out / name) == drawn_from:
+        return Made(name, entry.says, style.files(out / name))
     tell(f"drawing {name}")
     try:
         drawn = entry.draw(*(tables.load(out / "tables", table) for table in entry.tables))
     except tables.NotForThisZooError as error:
         return Made(name, entry.says, skipped=str(error))
-    return Made(name, entry.says, tuple(style.save(drawn, out / name)), fresh=True)
+    return Made(name, entry.says, style.save(drawn, out / name, drawn_from), fresh=True)
+
+
+@cache
+def _drawing_code() -> str:
+    """A digest of all that decides how a table is drawn: another nws may draw the same table otherwise."""
+    sources = sorted((f.name, f.read_text(encoding="utf-8")) for f in resources.files("nws.figures").iterdir() if f.is_file())
+    return digest([__version__, sources])

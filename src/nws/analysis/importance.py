@@ -23,7 +23,8 @@ def importance(study: Study) -> pd.DataFrame:
     if len(layouts) > 1:
         raise NotForThisZooError(f"layer-wise statistics need nets of one architecture, the zoo has {len(layouts)}")
     names = features.feature_names(layouts.pop())
-    columns = pd.DataFrame([[*name.split("/")[0].rsplit(".", 1), name.split("/")[1]] for name in names], columns=_WHERE)
+    told = [name.rsplit("/", 1) for name in names]  # the layers of a foreign net may have a / of their own
+    columns = pd.DataFrame([[*tensor.rsplit(".", 1), statistic] for tensor, statistic in told], columns=_WHERE)
     return _by_property(study, "importance", "svm-linear-480", columns)
 
 

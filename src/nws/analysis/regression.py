@@ -10,14 +10,15 @@ one can then be significant and the other not.)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import linalg
 
-from nws.analysis.statistics import usable
-from nws.space import PROPERTIES
+from nws.analysis.statistics import image_sets, usable
+from nws.space import PROPERTIES, Property
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 
@@ -43,13 +44,13 @@ class Design:
         return linalg.block_diag(*blocks)
 
 
-def design(frame: pd.DataFrame) -> Design:
-    """Rows of the index -> design matrix. Properties that are the same in all of them have no column; the learning rate is
-    given in standard deviations from its mean."""
+def design(frame: pd.DataFrame, known: Mapping[str, Property] = PROPERTIES) -> Design:
+    """Rows of the index -> design matrix of the known properties. Those that are the same in all of them, or that one of them
+    did not record, have no column; numbers such as the learning rate are given in standard deviations from their mean."""
     columns, values = [("constant", "")], [np.ones(len(frame))]
-    for name, property_ in PROPERTIES.items():
+    for name, property_ in known.items():
         present = frame[name]
-        if name == "dataset" or present.nunique() < 2:
+        if name == "dataset" or present.nunique() < 2 or present.isna().any():
             continue
         if property_.continuous:
             columns.append((name, ""))
@@ -66,9 +67,10 @@ def design(frame: pd.DataFrame) -> Design:
 def designs(zoo: Zoo) -> tuple[dict[str, Design], list[str]]:
     """Image set -> design of its converged nets, and notes on the sets that have too few."""
     frame, _ = usable(zoo, converged=True)
+    known = zoo.properties
     found, notes = {}, []
-    for name, rows in frame.groupby("dataset"):
-        one = design(rows)
+    for name, rows in frame.groupby(image_sets(frame)):
+        one = design(rows, known)
         free = one.spanned.shape[1]
         if len(rows) < free + LEAST_FREEDOM or rows["test_accuracy"].nunique() < 2:
             needed = f"{free} free coefficients need {free + LEAST_FREEDOM}"
@@ -78,7 +80,7 @@ def designs(zoo: Zoo) -> tuple[dict[str, Design], list[str]]:
         else:
             found[str(name)] = one
     if not found:
-        largest = frame["dataset"].value_counts().idxmax()
+        largest = image_sets(frame).value_counts().idxmax()
         raise NotForThisZooError(f"no regression: {next(note for note in notes if note.startswith(f'{largest} '))}")
     return found, notes
 

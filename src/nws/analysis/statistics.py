@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ from scipy import stats
 from nws import images
 from nws.errors import NwsError
 from nws.net import HISTORY
-from nws.space import PROPERTIES
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, converged_mask
 
+Tell = Callable[[str], None]
 UNTOLD = ["path", "bytes", "sha256"]  # of files, not of nets
 PAIRS = {  # figure -> two properties
     "figure9": ("initialization", "activation"),
@@ -34,11 +35,16 @@ def usable(zoo: Zoo, **which: Any) -> tuple[pd.DataFrame, list[str]]:
         raise NotForThisZooError(str(error)) from None
 
 
+def image_sets(frame: pd.DataFrame) -> pd.Series:
+    """The image set of each net, in words where the source of a foreign zoo did not record it."""
+    return frame["dataset"].fillna("not recorded")
+
+
 def nets(zoo: Zoo) -> pd.DataFrame:
     """One row per net: the zoo's index without what concerns files, and whether it converged (section C)."""
     frame = zoo.index
-    converged = converged_mask(frame)
-    return frame.drop(columns=UNTOLD).assign(converged=converged).reset_index()
+    told = frame.assign(converged=converged_mask(frame), dataset=image_sets(frame))
+    return told.drop(columns=UNTOLD).reset_index()
 
 
 def size_time(zoo: Zoo) -> pd.DataFrame:
@@ -46,21 +52,28 @@ def size_time(zoo: Zoo) -> pd.DataFrame:
     return nets(zoo)[["net", "dataset", "weights", "weights_conv", "epochs", "seconds"]]
 
 
-def curves(zoo: Zoo) -> pd.DataFrame:
-    """Accuracies of each net at each of its snapshots (Fig. 7): net, dataset, snapshot, epoch, progress, train, validation, test.
+def histories(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
+    """Accuracies of each net at each of its snapshots: net, dataset, snapshot, epoch, progress, train, validation, test.
 
     progress is the share of the net's own training, 0 at the initialization and 1 at its end; accuracies are fractions.
     """
     frame = zoo.index
     accuracies = [HISTORY.index(f"{name}_accuracy") for name in ("train", "validation", "test")]
     rows: list[tuple[object, ...]] = []
-    for number, dataset in zip(frame.index.tolist(), frame["dataset"].tolist(), strict=True):
+    for number, dataset in zip(frame.index.tolist(), image_sets(frame).tolist(), strict=True):
+        if number % 100 == 0:
+            tell(f"reading accuracies of net {number}")
         epoch, history = zoo.records(number)
         last = max(int(epoch[-1]), 1)
         for snapshot, at in enumerate(epoch.tolist(), 1):
             found = history[at, accuracies].tolist() if at < len(history) else [np.nan] * 3
             rows.append((number, dataset, snapshot, at, at / last, *found))
-    table = pd.DataFrame(rows, columns=["net", "dataset", "snapshot", "epoch", "progress", "train", "validation", "test"])
+    return pd.DataFrame(rows, columns=["net", "dataset", "snapshot", "epoch", "progress", "train", "validation", "test"])
+
+
+def curves(zoo: Zoo) -> pd.DataFrame:
+    """The `histories` of a zoo whose nets were tested while they trained (Fig. 7)."""
+    table = histories(zoo)
     if not table["test"].notna().any():
         raise NotForThisZooError("no net of this zoo has a history of test accuracies")
     return table
@@ -90,15 +103,15 @@ def pairs(zoo: Zoo) -> pd.DataFrame:
     Student's t; missing for fewer than three nets), chance.
     """
     frame, _ = usable(zoo)
-    frame = frame[frame["test_accuracy"].notna()]
+    frame, known = frame[frame["test_accuracy"].notna()], zoo.properties
     rows = []
     for figure, (a, b) in PAIRS.items():
         if min(frame[a].nunique(), frame[b].nunique()) > 1:
-            for (dataset, first, second), group in frame.groupby(["dataset", a, b])["test_accuracy"]:
+            for (dataset, first, second), group in frame.groupby([image_sets(frame), a, b])["test_accuracy"]:
                 n = len(group)
                 reach = stats.t.ppf(0.975, n - 1) * group.std() / np.sqrt(n) if n >= 3 else np.nan
                 mean, chance = group.mean(), 1 / CLASSES[dataset] if dataset in CLASSES else np.nan
-                options = (PROPERTIES[a].label(first), PROPERTIES[b].label(second))
+                options = (known[a].label(first), known[b].label(second))
                 rows.append((figure, dataset, a, b, *options, n, mean, max(mean - reach, 0), min(mean + reach, 1), chance))
     if not rows:
         raise NotForThisZooError("no two of initialization, activation, optimizer and augmentation differ in this zoo")

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from nws import results, tables
+from nws.analysis.statistics import usable
 from nws.evaluation import Fitted
 from nws.inputs import Inputs
 from nws.layout import PARTS
 from nws.protocol import Result, Task
-from nws.space import PROPERTIES
 
 FEWEST = 4  # nets of an option: less cannot stand on both sides of a split and mean anything
 
@@ -55,13 +55,18 @@ class Study:
     out: Path | None = None
     tell: Callable[[str], None] = lambda doing: None
 
-    def properties(self, among: Iterable[str] = PROPERTIES) -> list[str]:
-        """Those to be read here: no regressions, at least two options, none too rare. NotForThisZooError when there is none."""
-        table, _ = self.inputs.zoo.select(converged=self.effort.converged)
+    def properties(self, among: Iterable[str] | None = None) -> list[str]:
+        """Those to be read here: no regressions, at least two options, none too rare. NotForThisZooError when there is none.
+
+        among   names; None: all that the zoo knows, those that only its foreign source recorded included
+        """
+        known = self.inputs.zoo.properties
+        among = list(known if among is None else among)
+        table, _ = usable(self.inputs.zoo, converged=self.effort.converged)
         found = []
         for name in among:
             counts = table[name].value_counts()
-            if not PROPERTIES[name].continuous and len(counts) > 1 and counts.min() >= FEWEST:
+            if name in known and not known[name].continuous and len(counts) > 1 and counts.min() >= FEWEST:
                 found.append(name)
         if not found:
             raise tables.NotForThisZooError(

@@ -18,25 +18,26 @@ SHOWN = ("dataset", "learning_rate", "augmentation", "optimizer", "activation", 
 
 
 def embedding(points: pd.DataFrame, nets: pd.DataFrame, curves: pd.DataFrame) -> Figure:
-    """The same points in eight colourings (Fig. 13): six properties, progress of the training and test error.
+    """The same points in eight colourings (Fig. 13): up to six properties, progress of the training and test error.
 
     points: `analysis.embedding.embedding`; nets, curves: `analysis.statistics`.
     """
-    table = points.merge(nets[["net", *SHOWN]], on="net").merge(
+    shown = [name for name in SHOWN if nets[name].notna().all()]  # a foreign zoo's source may not have recorded all
+    table = points.merge(nets[["net", *shown]], on="net").merge(
         curves[["net", "snapshot", "progress", "test"]], on=["net", "snapshot"]
     )
     table = table.sample(frac=1, random_state=0)  # or the last net drawn would hide the others
-    figure, axes = style.panels(8, 3.0, 2.9, columns=4)
-    for axis, name in zip(axes, SHOWN):
-        axis.set_title(PROPERTIES[name].name.replace("_", " "), fontsize=9)
+    figure, axes = style.panels(len(shown) + 2, 3.0, 2.9, columns=4)
+    for axis, name in zip(axes, shown):
+        axis.set_title("image set" if name == "dataset" else name.replace("_", " "), fontsize=9)
         if PROPERTIES[name].continuous:
             _continuous(figure, axis, table, table[name] * 1e3, "thousandths")
         else:
             _categories(axis, table, name)
-    axes[6].set_title("training progress", fontsize=9)
-    _continuous(figure, axes[6], table, 100 * table["progress"], "%")
-    axes[7].set_title("test error", fontsize=9)
-    _continuous(figure, axes[7], table, 100 * (1 - table["test"]), "%")
+    axes[-2].set_title("training progress", fontsize=9)
+    _continuous(figure, axes[-2], table, 100 * table["progress"], "%")
+    axes[-1].set_title("test error", fontsize=9)
+    _continuous(figure, axes[-1], table, 100 * (1 - table["test"]), "%")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])

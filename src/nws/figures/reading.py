@@ -56,7 +56,7 @@ def meta_classification(table: pd.DataFrame) -> Figure:
         _by_property(axis, table, group)
         axis.set_xlim(-0.55, len(groups[0]) - 0.45)  # bars as wide in every row
     style.legend(figure, *axes[0].get_legend_handles_labels())
-    style.caption(figure, table, _nets(table), BARS, _steps(table))
+    style.caption(figure, table, _nets(table), BARS, effort(table))
     return figure
 
 
@@ -82,7 +82,7 @@ def subset_size(table: pd.DataFrame) -> Figure:
     style.percent(axes[0].yaxis)
     axes[0].set_ylabel("accuracy on slices of nets never seen", fontsize=8)
     style.legend(figure, *axes[0].get_legend_handles_labels())
-    style.caption(figure, table, _nets(table), "bars: 95% intervals over nets; dotted: chance", _steps(table))
+    style.caption(figure, table, _nets(table), "bars: 95% intervals over nets; dotted: chance", effort(table))
     return figure
 
 
@@ -98,7 +98,7 @@ def batch_norm(table: pd.DataFrame) -> Figure:
         _by_property(axis, table[table["meta"] == meta], properties)
         axis.set_title(_name(meta, "all", table.loc[table["meta"] == meta, "slice_length"]), fontsize=9, loc="left")
     style.legend(figure, *axes[0].get_legend_handles_labels())
-    style.caption(figure, table, _nets(table), BARS, _steps(table))
+    style.caption(figure, table, _nets(table), BARS, effort(table))
     return figure
 
 
@@ -158,10 +158,10 @@ def _nets(table: pd.DataFrame) -> str:
     )
 
 
-def _steps(table: pd.DataFrame) -> str:
+def effort(table: pd.DataFrame) -> str:
     """How long the DMC learned: what a reader must know before comparing it with anything."""
-    effort = table.attrs.get("about", {}).get("settings", {}).get("effort", {})
-    if "dmc" not in set(table["meta"]) or not effort:
+    spent = table.attrs.get("about", {}).get("settings", {}).get("effort", {})
+    if not spent or "dmc" not in set(table.get("meta", ())):
         return ""
-    steps, paper = effort["dmc_steps"], 125_000
+    steps, paper = spent["dmc_steps"], 125_000
     return f"DMC: {steps:,} training steps" + (f", the paper's local DMC had {paper:,}" if steps < paper else "")

@@ -28,7 +28,7 @@ def coefficients(table: pd.DataFrame, dataset: str | None = None) -> Figure:
     from matplotlib.figure import Figure
 
     sets = [(name, rows) for name, rows in style.by_image_set(table) if dataset in (None, name)]
-    columns = [name for name in ("constant", *PROPERTIES) if (table["property"] == name).any()]
+    columns = [name for name in dict.fromkeys(("constant", *PROPERTIES, *table["property"])) if (table["property"] == name).any()]
     rows = max(group["option"].nunique() for _, group in table.groupby("property"))
     size = (max(COLUMN * len(columns) + 1.0, 6.0), len(sets) * (ROW * rows + 0.75) + 0.6)
     figure = Figure(figsize=size, layout="constrained")
@@ -61,7 +61,7 @@ def _cells(axis: Axes, mine: pd.DataFrame, columns: list[str], rows: int, reach:
             cell = found[found["option"] == text].iloc[0]
             values[row, column] = cell["coefficient"]
             white = abs(cell["coefficient"]) > 0.65 * reach
-            option = style.label(name, PROPERTIES[name].parse(text), short=True) + "\n" if text else ""
+            option = style.label(name, style.parsed(name, text), short=True) + "\n" if text else ""
             said = f"{option}{cell['coefficient']:+.2f}{'*' if cell['star'] else ''}"
             axis.text(
                 column, row, said, ha="center", va="center", fontsize=7, color="white" if white else "black", linespacing=1.05
@@ -76,9 +76,9 @@ def _cells(axis: Axes, mine: pd.DataFrame, columns: list[str], rows: int, reach:
 
 
 def _options(name: str, found: pd.DataFrame) -> list[str]:
-    if name == "constant" or PROPERTIES[name].continuous:
+    if name not in PROPERTIES or PROPERTIES[name].continuous:
         return found["option"].tolist()
-    parsed = style.ordered(name, [PROPERTIES[name].parse(text) for text in found["option"]])
+    parsed = style.ordered(name, [style.parsed(name, text) for text in found["option"]])
     return [PROPERTIES[name].label(option) for option in parsed]
 
 

@@ -118,7 +118,7 @@ def pairs(table: pd.DataFrame, figure: str) -> Figure:
         raise NotForThisZooError("one of the two properties is the same in all nets of this zoo")
     a, b = rows["a"].iloc[0], rows["b"].iloc[0]
     options = {name: _labels(name, rows[f"option_{side}"]) for name, side in ((a, "a"), (b, "b"))}
-    colours = style.colours(b, [PROPERTIES[b].parse(text) for text in options[b]])
+    colours = style.colours(b, [style.parsed(b, text) for text in options[b]])
     sets = style.by_image_set(rows)
     drawn, axes = style.panels(len(sets), 3.4, 2.5, columns=2, sharex=True, sharey=True)
     for axis, (name, mine) in zip(axes, sets):
@@ -131,15 +131,17 @@ def pairs(table: pd.DataFrame, figure: str) -> Figure:
         axis.set_ylim(0, 1)
         style.percent(axis.yaxis)
         axis.grid(axis="y", color=style.FAINT, zorder=0)
-        axis.set_xticks(range(len(options[a])), [style.label(a, PROPERTIES[a].parse(t), short=True) for t in options[a]])
+        axis.set_xticks(range(len(options[a])), [style.label(a, style.parsed(a, t), short=True) for t in options[a]])
     style.outer(axes, a.replace("_", " "), "mean test accuracy")
     handles = [axes[0].bar(0, 0, color=colour) for colour in colours.values()]
     chance = axes[0].plot([], [], color="black", linestyle="--", linewidth=1)
     switch = f"{b} " if PROPERTIES[b].type is bool else ""  # "on" alone says little
-    texts = [switch + style.label(b, PROPERTIES[b].parse(text)) for text in options[b]]
+    texts = [switch + style.label(b, style.parsed(b, text)) for text in options[b]]
     style.legend(drawn, [*handles, *chance], [*texts, "chance"])
     fewest, most = rows["nets"].min(), rows["nets"].max()
-    count = f"bars: means of {fewest} to {most} nets, converged or not; whiskers: 95% interval over at least three nets"
+    count = (
+        f"bars: means of {fewest} to {most} nets, converged or not; whiskers: 95% interval over at least three nets; no bar: no net"
+    )
     style.caption(drawn, table, f"colours: {b.replace('_', ' ')}", count)
     return drawn
 
@@ -154,5 +156,5 @@ def _bars(axis: Axes, bars: pd.DataFrame, options: list[str], shift: float, widt
 
 
 def _labels(name: str, column: Any) -> list[str]:
-    parsed = style.ordered(name, [PROPERTIES[name].parse(text) for text in set(column)])
+    parsed = style.ordered(name, [style.parsed(name, text) for text in set(column)])
     return [PROPERTIES[name].label(option) for option in parsed]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nws.errors import NwsError
 from nws.space import PROPERTIES
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ IMAGE_SETS = {
     "kmnist": "Kuzushiji-MNIST",
 }
 SHORT = {"glorot_uniform": "Glorot uni.", "glorot_normal": "Glorot nor."}
+KEY = "nws:drawn-from"  # of the text in a PNG
 PT_PER_LETTER = 3.75  # of 7-point text on average, to wrap captions to the figure's width
 
 
@@ -51,6 +53,14 @@ def ordered(name: str, options: Iterable[Any]) -> list[Any]:
     """Options in the order of Table 1, foreign ones after them."""
     known = list(PROPERTIES[name].options)
     return sorted(set(options), key=lambda o: (known.index(o), "") if o in known else (len(known), str(o).zfill(9)))
+
+
+def parsed(name: str, text: str) -> Any:
+    """The option that a table writes as text; of a foreign zoo's, which may be anything, the text."""
+    try:
+        return PROPERTIES[name].parse(text)
+    except NwsError:
+        return text
 
 
 def label(name: str, option: Any, short: bool = False) -> str:
@@ -121,12 +131,29 @@ def by_image_set(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(name, table[table["dataset"] == name]) for name in ordered("dataset", table["dataset"])]
 
 
-def save(figure: Figure, path: str | Path) -> list[Path]:
-    """Write path.png and path.pdf; returns both."""
-    files = [Path(f"{path}.{kind}") for kind in ("png", "pdf")]
-    for file in files:
-        figure.savefig(file, dpi=160)
-    return files
+def files(path: str | Path) -> tuple[Path, Path]:
+    """path.png and path.pdf."""
+    return Path(f"{path}.png"), Path(f"{path}.pdf")
+
+
+def save(figure: Figure, path: str | Path, drawn_from: str = "") -> tuple[Path, Path]:
+    """Write path.png and path.pdf; returns both. The PNG says what it was `drawn_from`, and is last: it speaks for both."""
+    png, pdf = files(path)
+    figure.savefig(pdf, dpi=160)
+    figure.savefig(png, dpi=160, metadata={KEY: drawn_from} if drawn_from else None)
+    return png, pdf
+
+
+def drawn_from(path: str | Path) -> str | None:
+    """What `save` was told; None when one of the two files is missing or the picture cannot be read."""
+    from PIL import Image
+
+    png, pdf = files(path)
+    try:
+        with Image.open(png) as picture:
+            return picture.info.get(KEY) if pdf.exists() else None
+    except (OSError, ValueError):
+        return None
 
 
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 from nws.errors import unknown
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
+from nws.meta.heads import MultiDMC
 from nws.meta.saved import load, save
 from nws.meta.svm import SVM
 
-__all__ = ["DMC", "METAS", "READS", "SVM", "Meta", "load", "make", "save"]
+__all__ = ["DMC", "METAS", "READS", "SVM", "Meta", "MultiDMC", "load", "make", "save"]
 
 METAS: dict[str, Callable[..., Meta]] = {
     "svm-linear-16": partial(SVM, kernel="linear", reads="statistics"),

@@ -25,6 +25,7 @@ _GLOBAL = ("8p", "16p", "32p", "64p", "128p", "128p", "128p", "128p", "128p", "1
 LONGEST_LOCAL = 40_000  # longer slices are read by the global net
 SHORT = 50
 PRECISIONS = ("float32", "bfloat16")
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # outputs (B, outputs), targets (B, ...)
 UNITS = (1024, 1024, 1024, 1024, 64)
 _PREDICTED_AT_ONCE = 1 << 20  # weights: about 250 MB of activations
 
@@ -126,14 +127,20 @@ class DMC(Meta):
         `progress(step, steps, loss)` is called after each step.
         """
         target = self._begin(len(X), y)
+        targets = torch.from_numpy(target.astype(np.float32) if self.regression else target)
+        loss = _absolute_error if self.regression else nn.functional.cross_entropy
+        return self._train(X, targets, self._outputs, loss, progress)
+
+    def _train(self, X: Any, targets: torch.Tensor, outputs: int, loss: Loss, progress: Progress | None) -> Self:
+        """Learn targets (n, ...) from a net of so many outputs."""
         vectors, self.n_features_in_ = weight_vectors(X, self.slice_length)
         rng = np.random.default_rng(self.random_state)
         generator = torch.Generator().manual_seed(int(self.random_state))
         chip = device.best()  # of which dropout wants a generator of its own
-        net = self._module(generator if chip.type == "cpu" else torch.Generator(chip).manual_seed(int(self.random_state)))
+        dropped = generator if chip.type == "cpu" else torch.Generator(chip).manual_seed(int(self.random_state))
+        net = self._module(outputs, dropped)
         glorot(net, generator)
         net.precision = self.precision
-        targets = torch.from_numpy(target.astype(np.float32) if self.regression else target)
 
         def draw(rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
             slices = [_random_slice(vectors[row], self.n_features_in_, rng) for row in rows]
@@ -143,7 +150,6 @@ class DMC(Meta):
         if self.max_steps is not None:
             steps = min(steps, self.max_steps)
         rates = falling(self.learning_rate, self.decays, steps)
-        loss: Callable[..., torch.Tensor] = _absolute_error if self.regression else nn.functional.cross_entropy
         fit(net, draw, epochs(len(X), self.batch_size, rng), steps, loss, rates, progress)
         self.module_ = net
         return self
@@ -166,30 +172,35 @@ class DMC(Meta):
             raise unknown("precision", self.precision, PRECISIONS)
         seed(self.random_state)
 
-    def _module(self, generator: torch.Generator | None = None) -> Network:
+    def _module(self, outputs: int, generator: torch.Generator | None = None) -> Network:
         with torch.random.fork_rng(devices=[]):  # PyTorch's own initialization must not disturb the caller's random numbers
-            return module(self.n_features_in_, self._outputs, self.dropout, generator)
+            return module(self.n_features_in_, outputs, self.dropout, generator)
 
     def _scores(self, X: Any) -> np.ndarray:
-        X = slice_rows(X, self.n_features_in_)
-        step = max(1, _PREDICTED_AT_ONCE // self.n_features_in_)
-        # Copied, because torch warns of arrays that cannot be written, such as memory maps.
-        with on_best_device(self.module_) as chip, torch.inference_mode():
-            slices = (torch.tensor(X[start : start + step]) for start in range(0, len(X), step))
-            parts = [self.module_(some.to(chip)).cpu().numpy() for some in slices]
-        return np.concatenate([np.empty((0, self._outputs)), *parts])
+        return scores(self.module_, X, self.n_features_in_)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {name: value.contiguous().numpy() for name, value in _values(self.module_).items()}
 
     def _shapes(self, found: Mapping[str, tuple[int, ...]]) -> Shapes:
         with torch.device("meta"):
-            return {name: tuple(value.shape) for name, value in _values(self._module()).items()}
+            return {name: tuple(value.shape) for name, value in _values(self._module(self._outputs)).items()}
 
     def _restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        net = self._module().eval()
+        net = self._module(self._outputs).eval()
         net.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False)
         self.module_ = net
+
+
+def scores(net: Network, X: Any, length: int) -> np.ndarray:
+    """(n, outputs) float64 of slices (n, L), a number of them at a time. Refuses X of another length."""
+    X = slice_rows(X, length)
+    step = max(1, _PREDICTED_AT_ONCE // length)
+    # Copied, because torch warns of arrays that cannot be written, such as memory maps.
+    with on_best_device(net) as chip, torch.inference_mode():
+        slices = (torch.tensor(X[start : start + step]) for start in range(0, len(X), step))
+        parts = [net(some.to(chip)).cpu().numpy() for some in slices]
+    return np.concatenate([np.empty((0, len(net.state_dict()["out.bias"]))), *parts])
 
 
 def _values(net: nn.Module) -> dict[str, torch.Tensor]:

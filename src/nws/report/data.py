@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nws import results
+from nws.analysis import statistics
 from nws.errors import NwsError
+from nws.figures.reading import effort
 from nws.report import findings, glance
 from nws.report.packing import packed, plain, quantised, rows
 from nws.report.tables import Tables
-from nws.space import ARCHITECTURE, PROPERTIES
+from nws.space import ARCHITECTURE, Property
 from nws.zoo import Zoo
 from nws.zoo.select import converged_mask
 
 if TYPE_CHECKING:
     import pandas as pd
 
+UNRECORDED = "not recorded"
 _ORDERED = {"batch_size", *ARCHITECTURE}  # options with an order: coloured along a scale
 _MEASURED = {  # columns of the index that are numbers, and how the page writes them
     "test_accuracy": "percent",
     "validation_accuracy": "percent",
     "train_accuracy": "percent",
-    "learning_rate": "number",
     "weights": "count",
     "weights_conv": "count",
     "epochs": "count",
     "seconds": "seconds",
 }
 # Sections that only a table can fill: the columns they need, and those they also show.
+_READING = ("property", "meta", "accuracy", "low", "high", "chance")
+_MORE = ("part", "slice_length", "error", "n_train", "n_test", "n_tested", "rounds")
 _SECTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "meta_classification": (
-        ("property", "meta", "accuracy", "low", "high", "chance"),
-        ("part", "slice_length", "vote", "error", "n_train", "n_test", "n_tested", "rounds"),
-    ),
-    "local": (
-        ("property", "meta", "accuracy", "low", "high", "chance"),
-        ("part", "slice_length", "vote", "error", "n_tested", "rounds"),
-    ),
+    "meta_classification": (_READING, _MORE),
+    "local": (_READING, _MORE),
     "importance": (("property", "layer", "type", "statistic", "mean"), ("spread",)),
-    "regression": (("dataset", "term", "coefficient"), ("p", "p_value", "low", "high")),
+    "regression": (("dataset", "property", "option", "coefficient"), ("p", "nets", "r2")),
 }
+_MAP = ("property", "meta", "part", "position", "snapshot", "accuracy", "n", "chance")
 
 
 def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], None] = lambda doing: None) -> dict[str, Any]:
@@ -52,9 +51,13 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
     frame = zoo.index
     if frame.empty:
         raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
-    names = [name for name in zoo.varying() if not PROPERTIES[name].continuous]
+    known = zoo.properties
     table, method = _plane(zoo, source, tell)
-    sections = {name: _section(source, name) for name in _SECTIONS}
+    found = {name: source.read(name, needs) for name, (needs, _) in _SECTIONS.items()}
+    maps = source.read("maps", _MAP)
+    sections = {name: None if t is None else rows(t, sum(_SECTIONS[name], ())) for name, t in found.items()}
+    sections["local"] = _not_in(sections["local"], sections["meta_classification"])
+    names = [name for name in zoo.varying() if not known[name].continuous and frame[name].notna().all()]
     shared = findings.shared_neighbours(frame, table, names) if table is not None else {}
     reading = [*(sections["meta_classification"] or []), *(sections["local"] or [])]
     return {
@@ -63,13 +66,14 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
         "origin": results.provenance(),
         "settings": {"seed": zoo.seed, "images": sorted(zoo.images), **zoo.settings},
         "colour": findings.clearest(shared) or "test_accuracy",
-        "nets": _nets(frame),
+        "nets": _nets(frame, known),
         "curves": _curves(frame, _curve_table(zoo, source, tell)),
         "plane": None if table is None else _points(frame, table),
         "method": method,
         "shared": {name: list(pair) for name, pair in shared.items()},
+        "notes": {name: _notes(t) for name, t in {**found, "maps": maps}.items() if t is not None},
         **sections,
-        "maps": _maps(source.read("maps", ("property", "position", "snapshot", "accuracy"))),
+        "maps": None if maps is None else _maps(maps),
     }
 
 
@@ -77,7 +81,7 @@ def _plane(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> tuple[pd.Da
     """(table or None, how it was made, or why there is none)."""
     table = source.read("embedding", ("net", "snapshot", "x", "y"))
     if table is not None:
-        return table, "UMAP of the first 10 principal components of the convolutional weights (table embedding)"
+        return table, "; ".join(table.attrs["notes"]) or "Coordinates of the table embedding"
     try:
         return glance.plane(zoo, tell)
     except NwsError as error:
@@ -85,58 +89,56 @@ def _plane(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> tuple[pd.Da
 
 
 def _curve_table(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> pd.DataFrame:
-    table = source.read("curves", ("snapshot", "train", "validation", "test"))
-    return table if table is not None and "net" in table else glance.curves(zoo, tell)
+    table = source.read("curves", ("net", "snapshot", "epoch", "train", "validation", "test"))
+    return statistics.histories(zoo, tell) if table is None else table
 
 
-def _section(source: Tables, name: str) -> list[dict[str, Any]] | None:
-    needs, more = _SECTIONS[name]
-    table = source.read(name, needs)
-    return None if table is None else rows(table, [*needs, *more])
+def _not_in(mine: list[dict[str, Any]] | None, others: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """The rows that the others lack: of a quick run the DMC on slices stands in both tables."""
+    return mine if mine is None or others is None else [row for row in mine if row not in others]
 
 
-def _maps(table: pd.DataFrame | None) -> list[dict[str, Any]] | None:
+def _notes(table: pd.DataFrame) -> list[str]:
+    """What a reader must know of a table before believing it."""
+    return [*filter(None, [effort(table)]), *table.attrs["notes"]]
+
+
+def _maps(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Accuracies (snapshots x positions) per property, meta-classifier and part: rows of JSON take ten times the space."""
-    if table is None:
-        return None
-    table = table.assign(**{name: other for name, other in (("meta", ""), ("part", "all"), ("n", 0)) if name not in table})
     found = []
     for (name, meta, part), group in table.groupby(["property", "meta", "part"], sort=False):
         grid = group.pivot_table(index="snapshot", columns="position", values="accuracy")
         axes = {"snapshots": list(map(plain, grid.index)), "positions": list(map(plain, grid.columns))}
-        about = {"property": str(name), "meta": str(meta), "part": str(part), "n": plain(group["n"].max())}
-        found.append({**about, **axes, "accuracy": quantised(grid.to_numpy(float), 0.0, 1.0)})
+        about = {"property": str(name), "meta": str(meta), "part": str(part)}
+        sure = {"n": int(group["n"].min()), "chance": float(group["chance"].iloc[0])}
+        found.append({**about, **sure, **axes, "accuracy": quantised(grid.to_numpy(float), 0.0, 1.0)})
     return found
 
 
-def _nets(frame: pd.DataFrame) -> dict[str, Any]:
+def _nets(frame: pd.DataFrame, known: Mapping[str, Property]) -> dict[str, Any]:
     """Numbers and columns of the nets: categories as codes, the rest as floats."""
-    columns: list[dict[str, Any]] = [
-        _category(name, frame[name].tolist(), p.label, ordered=name in _ORDERED)
-        for name, p in PROPERTIES.items()
-        if not p.continuous
-    ]
-    columns += [_category(name, frame[name].tolist(), str) for name in ("split", "status")]
-    converged = ["yes" if c else "no" for c in converged_mask(frame).tolist()]
-    columns.append(_category("converged", converged, str))
-    for name, style in _MEASURED.items():
-        column = {"name": name, "label": findings.word(name), "kind": "number", "style": style}
+    classes = [name for name in known if not known[name].continuous]
+    columns = [_category(name, frame[name].tolist(), known[name]) for name in classes]
+    columns += [_category(name, frame[name].tolist()) for name in ("split", "status")]
+    columns.append(_category("converged", ["yes" if c else "no" for c in converged_mask(frame).tolist()]))
+    for name, style in {**{name: "number" for name in known if known[name].continuous}, **_MEASURED}.items():
+        column = {"name": name, "label": findings.word(name), "kind": "number", "style": style, "property": name in known}
         columns.append({**column, **packed(frame[name].to_numpy(np.float32))})
     return {"count": len(frame), "number": packed(frame.index.to_numpy()), "columns": columns, "bytes": int(frame["bytes"].sum())}
 
 
-def _category(name: str, values: list[Any], label: Callable[[Any], str], ordered: bool = False) -> dict[str, Any]:
-    planned = {option: i for i, option in enumerate(PROPERTIES[name].options)} if name in PROPERTIES and not ordered else {}
-    options = sorted(set(values), key=lambda v: (planned.get(v, len(planned)), v))
+def _category(name: str, values: list[Any], known: Property | None = None) -> dict[str, Any]:
+    """Codes of the options that occur, in the order of Table 1 where they are of it; what nobody recorded comes last."""
+    ordered = name in _ORDERED
+    planned = {option: i for i, option in enumerate(known.options)} if known and not ordered else {}
+    present = {v for v in values if v == v and v is not None}
+    options = sorted(present, key=lambda v: (planned.get(v, len(planned)), v))
+    labels = [known.label(option) if known else str(option) for option in options]
     codes = {option: i for i, option in enumerate(options)}
-    column = {
-        "name": name,
-        "label": findings.word(name),
-        "kind": "category",
-        "ordered": ordered,
-        "options": list(map(label, options)),
-    }
-    return {**column, **packed(np.array([codes[v] for v in values]))}
+    if len(codes) < len(set(values)):
+        labels.append(UNRECORDED)
+    column = {"name": name, "label": findings.word(name), "kind": "category", "ordered": ordered, "options": labels}
+    return {**column, **packed(np.array([codes.get(v, len(codes)) for v in values]))}
 
 
 def _curves(frame: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a page can show of a zoo without any table: curves and a plane, from one pass over its nets."""
+"""What a page can show of a zoo without any table: a plane, from one pass over its nets."""
 
 from __future__ import annotations
 
@@ -9,30 +9,12 @@ import numpy as np
 
 from nws import features
 from nws.errors import NwsError
-from nws.net import HISTORY
 from nws.zoo import Zoo
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _SAMPLE = 1500  # snapshots from which the plane is computed: 100 MB of the fixed architecture, whatever the zoo's size
-_LINES = ("train", "validation", "test")
-
-
-def curves(zoo: Zoo, tell: Callable[[str], None]) -> pd.DataFrame:
-    """Accuracies of each net at its snapshots: net, snapshot, epoch, train, validation, test (fractions)."""
-    import pandas as pd
-
-    columns = [HISTORY.index(f"{name}_accuracy") for name in _LINES]
-    rows: list[tuple[object, ...]] = []
-    numbers = zoo.numbers()
-    for done, number in enumerate(numbers):
-        tell(f"reading accuracies, {done} of {len(numbers)} nets")
-        net = zoo.net(number)
-        for snapshot, epoch in enumerate(net.epoch.tolist(), 1):
-            found = net.history[epoch, columns].tolist() if epoch < len(net.history) else [np.nan] * 3
-            rows.append((number, snapshot, epoch, *found))
-    return pd.DataFrame(rows, columns=["net", "snapshot", "epoch", *_LINES])
 
 
 def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:

@@ -46,7 +46,7 @@ function chart(rows, metas, width) {
   const properties = [...new Set(rows.map((row) => row.property))];
   const clear = (name) => Math.max(...rows.filter((r) => r.property === name).map((r) => (r.accuracy - r.chance) / (1 - r.chance)));
   properties.sort((a, b) => clear(b) - clear(a));
-  const [left, right] = [width < 520 ? 92 : 132, width - 50];
+  const [left, right] = [width < 520 ? 108 : 132, width - 50];
   const x = (share) => left + (right - left) * share;
   const image = svg("svg", { width, class: "bars", role: "img", "aria-label": "accuracy of meta-classifiers by property" });
   let y = 20;

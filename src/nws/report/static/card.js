@@ -7,7 +7,7 @@ import { varies, written } from "./nets.js";
 const SHOWN = ["test_accuracy", "epochs", "weights"];
 
 export function fillCard(card, nets, net, moment, progress) {
-  const told = nets.columns.filter((c) => (c.kind === "category" || c.name === "learning_rate") && varies(c) && !["split", "converged"].includes(c.name));
+  const told = nets.columns.filter((c) => (c.kind === "category" || c.property) && varies(c) && !["split", "converged"].includes(c.name));
   const rows = [...told, ...SHOWN.map((name) => nets.byName.get(name)).filter((c) => c.name === "test_accuracy" || varies(c))];
   place(
     card,

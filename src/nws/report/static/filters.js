@@ -10,7 +10,7 @@ const STEPS = 200;
 
 export function showFilters(root, told, nets, state) {
   const categories = nets.columns.filter((c) => c.kind === "category" && varies(c));
-  const ranges = RANGES.map((name) => nets.byName.get(name)).filter(varies);
+  const ranges = RANGES.map((name) => nets.byName.get(name)).filter((c) => c?.kind === "number" && varies(c));
   const updates = [];
   place(
     root,

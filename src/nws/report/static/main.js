@@ -30,16 +30,19 @@ id("sentence").textContent = data.sentence;
 id("origin").textContent = [`nws ${data.origin.version}`, data.origin.commit && `commit ${data.origin.commit}`, `seed ${data.settings.seed}`, (data.settings.images ?? []).join(", ")].filter(Boolean).join(" · ");
 themes();
 showFacts(id("facts"), data, nets);
-showAccuracies(id("accuracies"), nets);
+if (nets.byName.has("dataset")) showAccuracies(id("accuracies"), nets);
 showOptions(id("options"), nets);
 if (data.plane) picture();
 else place(id("picture"), el("p", { class: "absent" }, data.method));
 const reading = [...(data.meta_classification ?? []), ...(data.local ?? [])];
 section("bars", reading, (root) => showBars(root, reading));
-const chances = new Map(reading.map((row) => [row.property, row.chance]));
-section("maps", data.maps, (root) => showMaps(root, data.maps, chances, state));
+section("maps", data.maps, (root) => showMaps(root, data.maps, state));
 section("importance", data.importance, (root) => showImportance(root, data.importance, state));
 section("regression", data.regression, (root) => showRegression(root, data.regression));
+for (const [name, tables] of Object.entries({ bars: ["meta_classification", "local"], maps: ["maps"], importance: ["importance"], regression: ["regression"] })) {
+  const said = [...new Set(tables.flatMap((table) => data.notes[table] ?? []))];
+  if (said.length) id(name).after(el("p", { class: "quiet" }, `${said.join("; ")}.`));
+}
 document.documentElement.dataset.ready = "yes";
 
 function section(name, rows, show) {

@@ -5,7 +5,7 @@ import { choice, el, place } from "./element.js";
 import { showHeatmap } from "./heatmap.js";
 import { percent, worded } from "./nets.js";
 
-export function showMaps(root, rows, chances, state) {
+export function showMaps(root, rows, state) {
   const names = ["property", "meta", "part"];
   const chosen = Object.fromEntries(names.map((name) => [name, rows[0][name]]));
   const controls = el("div", { class: "bar" });
@@ -19,23 +19,24 @@ export function showMaps(root, rows, chances, state) {
       return choice(name, options.map((v) => [v, worded(v)]), chosen[name], (value) => { chosen[name] = value; show(); });
     }));
     const mine = rows.find((row) => names.every((name) => row[name] === chosen[name]));
-    if (mine) map = showHeatmap(view, grid(mine, chances.get(chosen.property)));
+    if (mine) map = showHeatmap(view, grid(mine));
     else place(view, el("p", { class: "quiet" }, "There is no such map."));
   };
   state.on(["theme"], () => map?.repaint());
   show();
 }
 
-function grid(row, chance) {
-  const { positions, snapshots, n } = row;
+// Colours run from chance to the best place, or to four standard deviations above chance: a map of noise stays dark.
+function grid(row) {
+  const { positions, snapshots, n, chance } = row;
   const flat = dequantise(row.accuracy);
   const values = snapshots.map((_, r) => Array.from(flat.subarray(r * positions.length, (r + 1) * positions.length)));
   const known = values.flat().filter((v) => !Number.isNaN(v));
-  const low = chance ?? Math.min(...known);
+  const noise = 4 * Math.sqrt((chance * (1 - chance)) / n);
   return {
     title: "Accuracy by position and snapshot", hint: "Point at a cell, or focus the map and use the arrow keys.",
-    columns: positions.map(String), rows: snapshots.map(String), values, low, high: Math.max(...known, low + 0.01),
+    columns: positions.map((p) => percent(p)), rows: snapshots.map(String), values, low: chance, high: Math.max(...known, chance + noise),
     x: "position in the weights →   (rows: snapshots, the first is the initialization)", left: 28, write: (v) => percent(v),
-    tell: (r, c) => `Position ${positions[c]}, snapshot ${snapshots[r]}: ${percent(values[r][c], 1)} right${n ? `, ${n} nets` : ""}`,
+    tell: (r, c) => `Position ${percent(positions[c])}, snapshot ${snapshots[r]}: ${percent(values[r][c], 1)} right, chance ${percent(chance)}, ${n} nets`,
   };
 }

@@ -9,6 +9,7 @@ const BINS = 25;
 export function showFacts(root, data, nets) {
   const column = (name) => nets.byName.get(name);
   const range = (name) => {
+    if (column(name).values.every(Number.isNaN)) return "not measured";
     const [low, high] = span(column(name).values);
     const style = column(name).style;
     return low === high ? write(style, low) : `${write(style, low)} to ${write(style, high)}`;
@@ -20,7 +21,7 @@ export function showFacts(root, data, nets) {
     ["weights each", range("weights")],
     ["test accuracy", range("test_accuracy")],
     ["epochs", range("epochs")],
-    ["training, one core", seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`],
+    ["training, one core", seconds === 0 ? "not recorded" : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`],
     ["on disk", data.nets.bytes < 1e9 ? `${(data.nets.bytes / 1e6).toFixed(1)} MB` : `${(data.nets.bytes / 1e9).toFixed(1)} GB`],
   ];
   place(root, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
