@@ -2,11 +2,11 @@
 
     python recipes/reference_fixed.py zoo/reference_fixed figures/reference_fixed [quick|full]
 
-15 GB of disk: 2,000 nets x 20 snapshots x 92,868 weights in float32. Minutes: not run yet. Meant for about 70 on two quiet
-cores with the native engine. Three such nets of 20 epochs took 4.6 to 5.1 s of CPU time each on a machine that eight others
-used (2026-11-21), which would be 93 minutes for all; torch takes three to four times as long. The figures come on top: the
-quick budget's ten DMC trainings take about 1 to 1.5 minutes of CPU time each, 68 s go into the embedding. Expected values: not
-run yet. Ctrl-C stops it at any moment, the same command goes on.
+15 GB of disk: 2,000 nets x 20 snapshots x 92,868 weights in float32.
+Minutes: not run yet. Meant for about 70 on two quiet cores with the native engine; torch takes three to four times as long.
+Three such nets of 20 epochs took 4.6 to 5.1 s of CPU time each on a busy machine (2026-11-21): with 24, 97 minutes for all.
+The figures come on top: ten DMC trainings of 1 to 1.5 minutes of CPU time each, and 68 s for the embedding of 226 nets.
+Expected values: not run yet. Ctrl-C stops it at any moment, the same command goes on.
 """
 
 import sys

@@ -200,7 +200,7 @@ def scores(net: Network, X: Any, length: int) -> np.ndarray:
     with on_best_device(net) as chip, torch.inference_mode():
         slices = (torch.tensor(X[start : start + step]) for start in range(0, len(X), step))
         parts = [net(some.to(chip)).cpu().numpy() for some in slices]
-    return np.concatenate([np.empty((0, len(net.state_dict()["out.bias"]))), *parts])
+    return np.concatenate([np.empty((0, int(net.get_parameter("out.bias").numel()))), *parts])
 
 
 def _values(net: nn.Module) -> dict[str, torch.Tensor]:
