@@ -307,8 +307,8 @@ def test_tables_that_are_none(tmp_path, text):
     assert not tables.is_current(tmp_path, "t", "k")
 
 
-def test_a_broken_csv_in_a_report_is_one_line(tmp_path):
-    (tmp_path / "t.csv").write_text("a,b\n1,2\n1,2,3,4\n")
+def test_a_broken_table_of_a_report_is_one_line(tmp_path):
+    (tmp_path / "t.json").write_text('{"columns": ["a", "b"], "rows": [[1, 2], [1, 2, 3, 4]], "about": {}, "notes": []}')
     assert "cannot be read as a table" in refused(Tables(tmp_path).read, "t", ["a"])
 
 
