@@ -52,6 +52,8 @@ def load(folder: str | Path, name: str) -> pd.DataFrame:
     file = Path(folder) / f"{name}.json"
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
+        if any(len(row) != len(whole["columns"]) for row in whole["rows"]):
+            raise ValueError("rows of other lengths than its columns")  # pandas would fill them up
         frame = pd.DataFrame(whole["rows"], columns=whole["columns"])
         frame.attrs = {"about": dict(whole["about"]), "notes": list(whole["notes"])}
         return frame.astype({column: float for column in frame if frame[column].isna().all()})
