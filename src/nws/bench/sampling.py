@@ -102,6 +102,7 @@ def _two_workers(zoo: Path, n: int, alone: float, quick: bool) -> dict[str, Any]
         "against": "one worker, wall time: needs a quiet machine",
         "target": None if quick else 1.85,
         "seconds": two.wall,
+        "cpu_seconds": two.cpu,
         "load_of_others": round(max(load, 0.0), 1),
     }
 
