@@ -9,27 +9,25 @@ Expected values: not run yet. Ctrl-C stops it at any moment, the same command go
 """
 
 import sys
+from pathlib import Path
 
-from nws import MAIN, gallery, sampling, terminal
-from nws.train import Schedule
+from nws import MAIN, Zoo, gallery, report, sample, terminal
 
 SETS = ("mnist", "fashion", "kmnist", "cifar10")
 NETS, SEED = 1500, 2
-LIMIT, LIMIT_TEST, EPOCHS = 2000, 500, 24  # the paper: 45,000 to 73,257 images, until early stopping
+LIMIT, LIMIT_TEST, EPOCHS = 1000, 500, 20  # the paper: 45,000 to 73,257 images, until early stopping
 
 
 def main(path: str, out: str, budget: str = "quick") -> None:
     space = MAIN.with_(dataset=SETS)
-    hps, schedule = space.sample(NETS, SEED), Schedule(SEED, epochs=EPOCHS)
-    sets = sampling.load_images(SETS, limit=LIMIT, limit_test=LIMIT_TEST, progress=terminal.console.is_terminal)
-    zoo = sampling.prepare(path, hps, sets, schedule, space)
-    for note in sampling.cautions(hps, sets, schedule, "auto"):
-        terminal.console.print(f"note: {note}", markup=False)
-    with terminal.SamplingBar(NETS, len(sampling.finished(zoo, NETS))) as bar:
-        sampling.fill(zoo, hps, sets, schedule, tell=bar)
+    settings = {"seed": SEED, "epochs": EPOCHS, "limit": LIMIT, "limit_test": LIMIT_TEST, "space": space}
+    done = len(Zoo(path)) if Path(path, "zoo.json").exists() else 0
+    with terminal.SamplingBar(NETS, done) as bar:
+        zoo = sample(path, space.sample(NETS, SEED), images=SETS, tell=bar, **settings)
     with terminal.spinner() as tell:
         made = gallery.make(zoo, out, budget=budget, tell=tell)
     terminal.out.print(terminal.gallery(made, str(path)))
+    report.write(zoo, Path(out, "report.html"), out)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -94,3 +96,18 @@ def test_without_workers_a_net_that_does_not_fit_is_given_up_too(noise, monkeypa
     with pytest.raises(NwsError, match=r"1 of 2 nets could not be trained: net 0 \(memory ran out\)"):
         made.extend(train([Job(0, HP), Job(1, HP)], {"noise": noise}, Schedule(epochs=1)))
     assert [net.number for net in made] == [1]
+
+
+@pytest.mark.parametrize("piped", [False, True], ids=["as a file", "piped into python"])
+def test_a_script_without_a_guard_is_not_run_again_by_its_workers(tmp_path, piped):
+    script = (
+        "import nws\n"
+        "nets = nws.FIXED.with_(filter_size=3, width_conv=1, width_fc=8).sample(2)\n"
+        f"zoo = nws.sample({str(tmp_path / 'zoo')!r}, nets, images='digits', workers=2,"
+        " epochs=2, limit=300, limit_test=20, snapshots=2)\n"
+        "print(len(zoo))\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    command, given = ([sys.executable, "-"], script) if piped else ([sys.executable, str(tmp_path / "script.py")], None)
+    said = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120)
+    assert (said.stdout, said.returncode) == ("2\n", 0), said.stderr

@@ -18,6 +18,7 @@ from nws.atomic import write_whole
 from nws.cells import unguarded
 from nws.errors import NwsError
 from nws.legacy.files import Run, csv_text, inside
+from nws.recorded import parsed
 from nws.space import PROPERTIES, HyperParameters, Property
 
 PROPS: tuple[Property, ...] = tuple(PROPERTIES.values())  # --prop counts these from 0
@@ -249,7 +250,7 @@ def _row(cells: dict[str, str], bases: list[Path]) -> Row:
             f"{layout.size_of('conv'):,} + {layout.size_of('fc'):,}: a column is wrong"
         )
     folder, places = _folder(cells[PATH], bases)
-    values = tuple(_value(cell) if name not in _TEXT else cell.strip() for name, cell in cells.items())
+    values = tuple(parsed(cell) if name not in _TEXT else cell.strip() for name, cell in cells.items())
     return Row(hp, conv, fc, Run(folder, layout.size, places), cells[PATH], values)
 
 
@@ -279,15 +280,3 @@ def _folder(cell: str, bases: list[Path]) -> tuple[Path, tuple[Path, ...]]:
     if not all(inside(folder, places) for folder in candidates):
         raise NwsError(f"the path {cell!r} leaves the table's folder: name its place with --root, if you trust it")
     raise NwsError(f"the path {cell!r} is no folder, seen from the table's")
-
-
-def _value(cell: str) -> Any:
-    """A cell as the number or the switch it is, or as text."""
-    if cell in ("True", "False"):
-        return cell == "True"
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            pass
-    return cell

@@ -5,12 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -74,7 +77,8 @@ class _Pool:
             self.shared = _share(self.images, Path(self.folder.name))
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=_work, args=(theirs, self.shared, self.train), daemon=True)
-        process.start()
+        with _script_out_of_sight():
+            process.start()
         theirs.close()  # so that a dead worker is an end of file here
         self.busy[ours] = (process, None)
 
@@ -140,6 +144,18 @@ class _Pool:
             process.join()
         if self.folder:
             self.folder.cleanup()
+
+
+@contextmanager
+def _script_out_of_sight() -> Iterator[None]:
+    """A process that is spawned runs its parent's script first, to know what it defines. Ours need nothing of it, and a script
+    without `if __name__ == "__main__":` would start workers in every worker; one piped into python has no file to run."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

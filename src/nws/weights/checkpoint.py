@@ -74,11 +74,11 @@ def check_declared(path: Path, shapes: Iterable[tuple[str, tuple[int, ...], int]
 def check_file(path: Path, limits: Limits) -> int:
     """The size of a regular file; NwsError when it is none, or too large."""
     try:
-        if not path.is_file():  # a pipe or a device could be read for ever
-            raise NwsError(f"{shown(path)} is not a file: name a checkpoint")
-        size = path.stat().st_size
+        regular, size = path.is_file(), path.stat().st_size if path.exists() else 0
     except (OSError, ValueError) as error:
         raise NwsError(f"{shown(path)}: {getattr(error, 'strerror', None) or error}") from None
+    if not regular:  # a pipe or a device could be read for ever
+        raise NwsError(f"{shown(path)} is not a file: name a checkpoint")
     if not size:
         raise NwsError(f"{shown(path)} is empty: copy it anew")
     if size > limits.bytes:
