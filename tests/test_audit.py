@@ -20,6 +20,7 @@ from nws.auditing import calibration
 from nws.auditing.reference import kind_statistics
 from nws.inputs import Inputs, Where
 from nws.report import audit_html, write_audit
+from nws.zoo.netfile import net_path
 
 SLICE = 200
 HELD = 32  # a net that no meta-classifier learned from
@@ -74,6 +75,12 @@ def test_a_file_is_read_as_the_zoo_reads_the_net(made, written):
         assert_allclose(answer.probabilities, calibration.tempered(expected.mean(0), auditor.calibration.temperature))
         assert sum(answer.votes) == len(expected)
         assert sum(answer.probabilities) == pytest.approx(1)
+
+
+def test_a_net_of_a_zoo_is_audited_like_its_last_snapshot(made, written):
+    of_zoo = nws.audit(net_path(made.all.path, HELD), made.models)
+    assert [a.probabilities for a in of_zoo.answers] == [a.probabilities for a in nws.audit(written("net.pt"), made.models).answers]
+    assert any("snapshots" in note for note in of_zoo.notes)
 
 
 def test_nets_held_out_are_read_rightly_and_trusted(made, written):

@@ -17,6 +17,7 @@ from nws.recorded import printable
 from nws.weights import ordered, read
 from nws.weights.checkpoint import shown
 from nws.weights.state import LEFT_OUT
+from nws.zoo.netfile import read_net
 
 # Words in the names of tensors that no convolutional net has.
 _FAMILIES = {
@@ -47,13 +48,22 @@ class Specimen:
 
     @classmethod
     def read(cls, path: str | Path) -> Specimen:
-        """The weights of a file, of which nothing is run. NwsError, one line, when there are none to be read."""
+        """The weights of a file, of which nothing is run; of a net of a zoo the last snapshot. NwsError, one line, when there are none."""
         checkpoint = read(path)
+        if "theta_sha256" in checkpoint.metadata:
+            return cls._of_zoo(Path(path))
         try:
             found = ordered(checkpoint)
         except NwsError as error:
             raise NwsError(f"{shown(path)}: {error}") from None
         return cls(shown(path), checkpoint.format, found.layout, found.theta, found.names, found.notes)
+
+    @classmethod
+    def _of_zoo(cls, path: Path) -> Specimen:
+        net = read_net(path)
+        names = tuple(t.name for t in net.layout.tensors)
+        note = f"a net of a zoo: the last of its {len(net.theta)} snapshots; what the file says of its training was not looked at"
+        return cls(shown(path), "net of a zoo", net.layout, net.theta[-1], names, (note,))
 
     def layers(self) -> list[dict[str, Any]]:
         """Per layer in order: name, part, role -> shape, and how many weights."""
