@@ -48,7 +48,7 @@ class Specimen:
 
     @classmethod
     def read(cls, path: str | Path) -> Specimen:
-        """The weights of a file, of which nothing is run; of a net of a zoo the last snapshot. NwsError, one line, when there are none."""
+        """The weights of a file, of a zoo's net its last snapshot; nothing in it is run. NwsError, one line, if there are none."""
         checkpoint = read(path)
         if "theta_sha256" in checkpoint.metadata:
             return cls._of_zoo(Path(path))

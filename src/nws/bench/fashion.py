@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nws import images
+from nws.bench.engine import matrix_product
 from nws.bench.whole import nws_sample
 from nws.space import PROPERTIES
 
@@ -22,9 +23,13 @@ def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Wall seconds of `nws sample` of one fixed net, one worker, evaluation and writing included. None when quick: minutes each.
 
     On the real files where they are found ($NWS_DATA, or the cache), else on noise of the same size: the arithmetic is the same.
+    "matrix_product": what the core did just before and just after, in Gop/s. Shared machines change by half within minutes, and
+    there is nothing to pair two minutes with.
     """
     if quick:
         return
+    product = matrix_product()
+    product()
     with tempfile.TemporaryDirectory() as folder:
         real = not images.where("fashion").startswith("not in")
         data = [] if real else ["--data", str(noise(Path(folder)))]
@@ -38,6 +43,7 @@ def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
                 "initialization=glorot_uniform",
             ]
             given = ["--images", "fashion", "--nets", "1", "--epochs", str(EPOCHS), "--workers", "1", *data]
+            before = [product() for _ in range(10)]
             spent = nws_sample(Path(folder) / label, *given, *(word for c in chosen for word in ("--with", c)))
             yield {
                 "benchmark": "fashion",
@@ -47,6 +53,7 @@ def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
                 "limit": limit,
                 "cpu_seconds": spent.cpu,
                 "seconds_2020": program,
+                "matrix_product": float(np.mean([*before, *(product() for _ in range(10))])),
                 "images": "Fashion-MNIST" if real else "noise of the same size: $NWS_DATA names a folder with the real files",
             }
 
