@@ -1,10 +1,12 @@
-"""Training steps of the DMC against the plain module, and what 16 bits and the reader do to them."""
+"""Training steps of the DMC against the plain module, what 16 bits and the reader do to them, and SVMs against scikit-learn's."""
 
 from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,10 @@ BATCH = 64
 
 
 def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
-    """Steps of the local DMC, batch 64, on one thread: seconds of CPU time."""
+    """Steps of the local DMC, batch 64, and whole SVMs, on one thread: seconds of CPU time."""
     import torch
+
+    yield from _svm_rows(quick)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -93,6 +97,39 @@ def _training(net: nn.Module, length: int) -> Callable[[], None]:
         optimizer.step()
 
     return step
+
+
+def _svm_rows(quick: bool) -> Iterator[dict[str, Any]]:
+    """Fits on fabricated features as correlated, and as far out of line, as statistics of layers are."""
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.svm import SVC, LinearSVC
+
+    from nws.meta import SVM
+
+    rng = np.random.default_rng(0)
+    n, F = (600, 240) if quick else (3000, 480)
+    X = rng.standard_t(3, (n, F)) @ (rng.standard_normal((F, F)) * np.geomspace(1, 1e-3, F)[:, None])
+    y = (X[:, :CLASSES] / X[:, :CLASSES].std(0) + rng.standard_normal((n, CLASSES))).argmax(1)
+    X = (X - X.mean(0)) / X.std(0)
+    for kernel, machine in (("linear", LinearSVC(dual=False, max_iter=1000)), ("rbf", SVC(gamma=1 / F, cache_size=500))):
+        ours, theirs = SVM(kernel), OneVsRestClassifier(machine)
+        taken, _, ratio = paired(partial(ours.fit, X, y), partial(_unconverged, theirs.fit, X, y), 1 if quick else 3)
+        yield {
+            "benchmark": "meta",
+            "what": f"SVM, {kernel}, {n:,} samples of {F} correlated features, {CLASSES} classes",
+            "value": taken,
+            "unit": "s",
+            "ratio": ratio,
+            "against": f"{type(machine).__name__}, each class against the rest",
+            "target": None,
+        }
+
+
+def _unconverged(fit: Callable[..., Any], *given: Any) -> None:
+    """A thousand rounds and no more, as a user would leave it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(*given)
 
 
 def _accuracy_rows() -> Iterator[dict[str, Any]]:
