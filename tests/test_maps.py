@@ -1,5 +1,7 @@
 """Performance maps find a property where and when it was written, and nowhere else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,8 +22,8 @@ def zoo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(zoo, tmp_path_factory):
-    study = Study(Inputs(zoo), TINY, tmp_path_factory.mktemp("out"))
-    return maps(study, grid=(5, 4), dmc_grid=(2, 2), dmc_properties=("optimizer",))
+    study = Study(Inputs(zoo), replace(TINY, dmc_properties=("optimizer",)), tmp_path_factory.mktemp("out"))
+    return maps(study, grid=(5, 4), dmc_grid=(2, 2))
 
 
 def place(table, **where):
@@ -78,7 +80,7 @@ def test_slices_lie_where_the_map_says(zoo):
 
 def test_maps_are_made_once(zoo, tmp_path, monkeypatch):
     study = Study(Inputs(zoo), TINY, tmp_path)
-    settings = {"grid": (3, 2), "dmc_properties": (), "svm_rounds": 1}
+    settings = {"grid": (3, 2), "dmc_grid": (2, 2), "svm_rounds": 1}
     first = maps(study, **settings)
     monkeypatch.setattr("nws.analysis.maps.fits", lambda *a, **k: pytest.fail("computed twice"))
     pd.testing.assert_frame_equal(maps(study, **settings), first)

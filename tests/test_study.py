@@ -1,5 +1,7 @@
 """What is asked and what it may cost; nothing is computed twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from written_zoo import written_zoo
@@ -9,7 +11,16 @@ from nws.analysis.study import Effort, Study
 from nws.inputs import Inputs
 from nws.zoo import Zoo
 
-TINY = Effort(rounds=2, dmc_rounds=1, dmc_steps=2, dmc_parts=("all",), slice_length=40, global_steps=0, converged=False)
+TINY = Effort(
+    rounds=2,
+    dmc_rounds=1,
+    dmc_steps=2,
+    dmc_parts=("all",),
+    dmc_properties=(),
+    slice_length=40,
+    global_steps=0,
+    converged=False,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +33,13 @@ def test_properties_that_cannot_be_told_apart_are_not_asked(zoo):
     assert study.properties() == ["dataset", "optimizer"]
     with pytest.raises(tables.NotForThisZooError, match="at least two options"):
         study.properties(["filter_size"])
+
+
+def test_the_dmc_learns_what_it_is_asked_and_something_of_a_zoo_without_that(zoo):
+    few = Study(Inputs(zoo), replace(TINY, dmc_properties=("initialization", "optimizer")))
+    assert few.for_dmc(["dataset", "optimizer"]) == ["optimizer"]
+    assert few.for_dmc(["a", "b", "c", "d"]) == ["a", "b", "c"]
+    assert Study(Inputs(zoo), TINY).for_dmc(["a", "b", "c", "d"]) == ["a", "b", "c", "d"]
 
 
 def test_the_last_snapshots_are_those_that_all_nets_have(zoo):

@@ -86,11 +86,7 @@ class Made:
 
 
 _QUICK, _FULL = {"effort": asdict(QUICK)}, {"effort": asdict(FULL)}
-_QUICK_MAPS = {
-    "grid": (50, 10),
-    "dmc_grid": (20, 5),
-    "dmc_properties": ("dataset", "optimizer", "initialization"),  # the DMC's maps take minutes each
-}
+_QUICK_MAPS = {"grid": (50, 10), "dmc_grid": (20, 5)}
 
 
 def _read(analysis: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:

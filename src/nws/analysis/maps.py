@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -71,22 +71,18 @@ def maps(
     study: Study,
     grid: tuple[int, int] = (100, 20),
     dmc_grid: tuple[int, int] = (100, 20),
-    dmc_properties: Sequence[str] | None = None,
     svm_rounds: int = 4,
 ) -> pd.DataFrame:
     """property, meta, part, position (0 first slice, 1 last), snapshot, accuracy, n (test nets), chance; RBF SVM and DMC.
 
     grid, dmc_grid   positions x snapshots
-    dmc_properties   of which the DMC's maps are made, for they take minutes each; None: all
     svm_rounds       the SVM is cheap: more rounds test more nets. The DMC is the one of the first round of `reading.local`.
     """
     length, names = study.effort.slice_length, study.properties()
     grids = {SVM: Grid(study.inputs, length, *grid), "dmc": Grid(study.inputs, length, *dmc_grid)}
     settings: dict[str, dict[str, Any]] = {SVM: {"grid": grid, "rounds": svm_rounds}, "dmc": {"grid": dmc_grid}}
     read = {SVM: [(name, part) for name in names for part in PARTS]}
-    read["dmc"] = [
-        (name, part) for name in names if dmc_properties is None or name in dmc_properties for part in study.effort.dmc_parts
-    ]
+    read["dmc"] = [(name, part) for name in study.for_dmc(names) for part in study.effort.dmc_parts]
     pieces = [
         study.piece(f"map-{name}-{meta}-{part}", partial(_map, study, grids[meta], name, part, fitted), **settings[meta])
         for meta, fitted in ((SVM, partial(_svms, study, svm_rounds)), ("dmc", partial(_dmc, study)))

@@ -30,9 +30,9 @@ def meta_classification(study: Study) -> pd.DataFrame:
     alike = len({zoo.layout(int(net)) for net in zoo.index.index}) == 1
     rows = study.svms([study.whole(name) for name in names], WHOLE_SVMS if alike else LOCAL_SVMS)
     if alike and study.effort.global_steps:
-        rows += study.dmc([study.whole(name) for name in names], study.effort.global_steps)
+        rows += study.dmc([study.whole(name) for name in study.for_dmc(names)], study.effort.global_steps)
     else:
-        rows += study.dmc([study.local(name) for name in names])
+        rows += study.dmc([study.local(name) for name in study.for_dmc(names)])
     return _table(rows, names)
 
 
@@ -41,7 +41,7 @@ def local(study: Study) -> pd.DataFrame:
     names = study.properties()
     rows = study.svms([study.local(name) for name in names], LOCAL_SVMS)
     rows += study.svms([study.local(name, part=part) for part in ("conv", "fc") for name in names], ["svm-rbf-16"])
-    rows += study.dmc([study.local(name, part=part) for part in study.effort.dmc_parts for name in names])
+    rows += study.dmc([study.local(name, part=part) for part in study.effort.dmc_parts for name in study.for_dmc(names)])
     return _table(rows, names)
 
 
@@ -50,7 +50,7 @@ def subset_size(study: Study, lengths: Sequence[int] = LENGTHS, dmc_lengths: Seq
     names = study.properties(SUBSET)
     longest = int(study.inputs.zoo.index["weights"].max())
     rows = study.svms([study.local(name, length) for name in names for length in lengths if length <= longest], ["svm-rbf-16"])
-    rows += study.dmc([study.local(name, length) for name in names for length in dmc_lengths if length <= longest])
+    rows += study.dmc([study.local(name, length) for name in study.for_dmc(names) for length in dmc_lengths if length <= longest])
     return _table(rows, names)
 
 
@@ -65,7 +65,8 @@ def batch_norm(study: Study) -> pd.DataFrame:
         for on in (True, False)
         for without in ((), STRIPPED)
     ]
-    table = _table(study.svms(tasks, ["svm-rbf-16"]) + study.dmc(tasks), names)
+    learned = [task for task in tasks if task.property in study.for_dmc(names)]
+    table = _table(study.svms(tasks, ["svm-rbf-16"]) + study.dmc(learned), names)
     table.attrs["notes"] = [note for note in table.attrs["notes"] if "batch_norm" not in note]  # the column `only` says it
     return table
 

@@ -26,6 +26,7 @@ class Effort:
     rounds        repetitions of the SVMs
     dmc_rounds    of the DMC, with `dmc_steps` training steps on slices of `slice_length`
     dmc_parts     of which it learns; a quick answer leaves conv and FC weights alone to the RBF SVM
+    dmc_properties   that it learns, if the zoo has them, for each costs minutes; none: all
     global_steps  training steps of the DMC that reads whole nets; 0: in its place stands the one that reads slices
     converged     only nets above the paper's thresholds of accuracy; else all that trained, for a small zoo has few
     """
@@ -34,6 +35,7 @@ class Effort:
     dmc_rounds: int
     dmc_steps: int
     dmc_parts: tuple[str, ...]
+    dmc_properties: tuple[str, ...]
     slice_length: int
     global_steps: int
     converged: bool
@@ -42,8 +44,26 @@ class Effort:
         return {"epochs": steps, "max_steps": steps}  # an epoch is a step at least: exactly so many steps
 
 
-QUICK = Effort(rounds=10, dmc_rounds=1, dmc_steps=150, dmc_parts=("all",), slice_length=1000, global_steps=0, converged=False)
-FULL = Effort(rounds=10, dmc_rounds=10, dmc_steps=125_000, dmc_parts=PARTS, slice_length=5000, global_steps=11_000, converged=True)
+QUICK = Effort(
+    rounds=10,
+    dmc_rounds=1,
+    dmc_steps=300,
+    dmc_parts=("all",),
+    dmc_properties=("dataset", "optimizer", "initialization"),
+    slice_length=1000,
+    global_steps=0,
+    converged=False,
+)
+FULL = Effort(
+    rounds=10,
+    dmc_rounds=10,
+    dmc_steps=125_000,
+    dmc_parts=PARTS,
+    dmc_properties=(),
+    slice_length=5000,
+    global_steps=11_000,
+    converged=True,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,11 @@ class Study:
                 f"no property to be read: at least two options with {FEWEST} nets each are needed, of {', '.join(among)}"
             )
         return found
+
+    def for_dmc(self, names: Sequence[str]) -> list[str]:
+        """Those of `names` that the DMC is to learn; the first three of a zoo that has none of the usual ones."""
+        asked = self.effort.dmc_properties or names
+        return [name for name in names if name in asked] or list(names[:3])
 
     def last(self, n: int) -> tuple[int, ...]:
         """Numbers of the last n snapshots that all nets have."""
