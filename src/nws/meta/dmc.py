@@ -16,7 +16,7 @@ from nws.dropout import Dropout
 from nws.errors import NwsError, unknown
 from nws.meta.batch_norm import BatchNorm
 from nws.meta.contract import Meta, Progress, Shapes, positive, seed, slice_rows, weight_vectors
-from nws.meta.fit import epochs, falling, fit, on_best_device, steps_per_epoch
+from nws.meta.fit import SETTLED, epochs, falling, fit, on_best_device, settle_norms, steps_per_epoch
 from nws.meta.winograd import Convolution
 
 # Channels of each convolution; p: pooled, ?: pooled only while the signal is longer than SHORT.
@@ -87,6 +87,7 @@ class DMC(Meta):
 
     While fitting, each step reads one fresh random slice of each vector of its batch. Cross-entropy, or the absolute error of a
     regression; Adam, `learning_rate` times 0.95 `decays` times in the run of `epochs` passes (at most `max_steps` steps).
+    Batch norm's statistics are settled after the last step (`settle_norms`).
     `precision` "bfloat16" multiplies in 16 bits while fitting, for processors and GPUs that have instructions for it.
     Same arguments, data, machine and number of threads: the same weights, bit for bit.
 
@@ -150,7 +151,9 @@ class DMC(Meta):
         if self.max_steps is not None:
             steps = min(steps, self.max_steps)
         rates = falling(self.learning_rate, self.decays, steps)
-        fit(net, draw, epochs(len(X), self.batch_size, rng), steps, loss, rates, progress)
+        batches = epochs(len(X), self.batch_size, rng)
+        fit(net, draw, batches, steps, loss, rates, progress)
+        settle_norms(net, draw, batches, min(SETTLED, steps))
         self.module_ = net
         return self
 

