@@ -15,7 +15,7 @@ import nws
 from nws.features import statistics
 from nws.meta import DMC, METAS, SVM, load, make, save
 from nws.meta.dmc import _absolute_error, _random_slice, architecture, module
-from nws.meta.fit import epochs, falling
+from nws.meta.fit import epochs, falling, settle_norms
 
 LENGTH = 60  # of the slices here
 QUICK = {"slice_length": LENGTH, "batch_size": 8, "max_steps": 3}
@@ -349,6 +349,27 @@ def test_the_dmc_reads_memory_maps_of_any_lengths_and_reports_progress(tmp_path)
         DMC(None).fit(x, [0, 1, 0, 1])
     with pytest.raises(nws.NwsError, match="floats"):
         DMC(2).fit([np.arange(3), np.arange(3)], [0, 1])
+
+
+def test_settled_norms_are_those_of_the_middle_batch():
+    net = torch.nn.Sequential(torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.5))
+    widths = [1.0, 1e6, 2.0, 3.0, 1e3]  # what averages would be: the widest
+    batches = [torch.tensor([[-w], [w]]) + w for w in widths]
+    settle_norms(net, lambda rows: (batches[rows[0]], rows), iter([[k] for k in range(5)]), 5)
+    assert net[0].running_mean.item() == 3
+    assert net[0].running_var.item() == pytest.approx(2 * 3**2)  # of two values, unbiased
+    assert (net[0].momentum, net.training, net[0].training) == (0.1, False, False)
+
+
+def test_a_few_wide_vectors_do_not_blind_the_dmc_to_the_others():
+    rng = np.random.default_rng(1)
+    kind = np.arange(240) % 2
+    noise = rng.standard_normal((240, 101)).astype(np.float32)
+    x = noise[:, 1:] + np.where(kind, 0.9, -0.9)[:, None].astype(np.float32) * noise[:, :-1]
+    wide = rng.random(240) < 0.03
+    x[wide] *= 10.0 ** rng.uniform(2, 6, (wide.sum(), 1)).astype(np.float32)
+    model = DMC(slice_length=LENGTH, batch_size=16, max_steps=60, random_state=1).fit(list(x[:160]), kind[:160])
+    assert model.score(x[160:, :LENGTH][~wide[160:]], kind[160:][~wide[160:]]) > 0.75  # with running averages 0.49
 
 
 def test_whole_vectors_are_slices_of_their_length():
