@@ -15,6 +15,7 @@ from nws.meta.contract import Progress
 
 DECAY = 0.95
 SETTLED = 50  # batches whose statistics are compared
+WIDE = 10  # times the median variance: a batch beyond is not counted
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -53,12 +54,12 @@ def fit(
 
 
 def settle_norms(module: nn.Module, draw: Callable[[np.ndarray], Batch], batches: Iterable[np.ndarray], n: int) -> None:
-    """Give every batch norm, for use in evaluation, the median over n batches of the mean and variance of its channels.
+    """Give every batch norm, for use in evaluation, the mean statistics of the usual ones among n batches, channel by channel.
 
     In place of the running averages. Weights have heavy tails: one slice with the moving variances of a wide layer has values a
     million times those of the next, and averages are then ruled by the batches that hold the widest, which no other is like.
-    Measured on slices of 1,000 weights of 2,000 nets, initialization, after 120 steps: 48% right with averages, 74% with medians,
-    72% when test batches are normalised by their own statistics, as the 2020 program did.
+    Measured on slices of 1,000 weights of 2,000 nets, initialization, after 120 steps: 48% right with
+    averages, 72% so, 72% when test batches are normalised by their own statistics, as the 2020 program did.
     """
     norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     rates = [norm.momentum for norm in norms]
@@ -70,7 +71,10 @@ def settle_norms(module: nn.Module, draw: Callable[[np.ndarray], Batch], batches
             module(draw(rows)[0].to(chip))
             seen.append([torch.stack([norm.running_mean, norm.running_var]) for norm in norms])  # type: ignore[list-item]
         for norm, rate, statistics in zip(norms, rates, zip(*seen), strict=True):
-            mean, variance = torch.stack(statistics).median(0).values
+            means, variances = torch.stack(statistics).unbind(1)  # (n, C)
+            middle = variances.median(0).values
+            usual = (variances <= WIDE * middle) | (middle == 0)  # a channel that rarely is above 0 keeps all
+            mean, variance = ((values * usual).sum(0) / usual.sum(0) for values in (means, variances))
             norm.running_mean.copy_(mean), norm.running_var.copy_(variance)  # type: ignore[union-attr]
             norm.momentum = rate
     module.eval()
