@@ -81,11 +81,20 @@ def test_labels_come_back_in_their_own_kind(meta, labels):
 
 
 def test_together_is_alone(meta):
-    # 1e-3: channels of the DMC that are hardly ever above 0 enlarge rounding, which differs with the number of rows.
     p = meta.fitted.predict_proba(meta.x)
-    assert_allclose([meta.fitted.predict_proba(row[None])[0] for row in meta.x], p, atol=1e-3)
     order = np.random.default_rng(0).permutation(24)
-    assert_allclose(meta.fitted.predict_proba(meta.x[order]), p[order], atol=1e-3)
+    near = 1e-3 if meta.name == "dmc" else 1e-5  # 17 layers of float32, each normalised: see the next test
+    assert_allclose([meta.fitted.predict_proba(row[None])[0] for row in meta.x], p, atol=near)
+    assert_allclose(meta.fitted.predict_proba(meta.x[order]), p[order], atol=near)
+
+
+def test_what_the_dmc_reads_differs_with_company_by_rounding_alone():
+    x, kind = vectors(24, np.random.default_rng(0))
+    exact = DMC(**QUICK).fit(list(x), kind).module_.double()
+    slices = torch.from_numpy(x[:, :LENGTH]).double()
+    with torch.inference_mode():
+        together, alone = exact(slices), torch.cat([exact(row[None]) for row in slices])
+    assert_allclose(alone, together, atol=1e-9)
 
 
 def test_the_same_seed_gives_the_same_bits_and_nothing_else_is_disturbed(meta):

@@ -19,10 +19,12 @@ def test_an_svm_is_scikit_learns(kernel, classes):
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(3, 5, (90, 8)), np.arange(90) % classes
-    machine = LinearSVC(C=0.5, dual=False, tol=1e-12) if kernel == "linear" else SVC(C=0.5, gamma=1 / 8)
+    machine = LinearSVC(C=0.5, dual=False, tol=1e-12, max_iter=100_000) if kernel == "linear" else SVC(C=0.5, gamma=1 / 8)
     theirs = make_pipeline(StandardScaler(), OneVsRestClassifier(machine)).fit(x, y).decision_function(x)
     ours = SVM(kernel, C=0.5).fit(x, y)._scores(x)
-    assert_allclose(ours, theirs if classes > 2 else np.column_stack([-theirs, theirs]), rtol=1e-5, atol=1e-6)
+    # liblinear ends 4e-8 away: at its machines the gradient is 1e-6, at ours 1e-15.
+    near = 1e-7 if kernel == "linear" else 1e-9
+    assert_allclose(ours, theirs if classes > 2 else np.column_stack([-theirs, theirs]), rtol=1e-6, atol=near)
 
 
 @pytest.mark.parametrize("regression", [False, True])
@@ -33,8 +35,8 @@ def test_machines_that_share_kernel_values_are_those_that_do_not(monkeypatch, re
     monkeypatch.setattr("nws.meta.svm._SHARED", 0)
     alone = SVM("rbf", regression=regression).fit(x, y)
     assert_allclose(shared.support_vectors_, alone.support_vectors_)
-    assert_allclose(shared.dual_coefficients_, alone.dual_coefficients_, rtol=1e-5, atol=1e-6)
-    assert_allclose(shared.intercept_, alone.intercept_, rtol=1e-5, atol=1e-6)
+    assert_allclose(shared.dual_coefficients_, alone.dual_coefficients_, rtol=1e-6, atol=1e-9)
+    assert_allclose(shared.intercept_, alone.intercept_, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
