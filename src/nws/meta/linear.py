@@ -9,6 +9,8 @@ as long and had not arrived after 1,000 rounds: its objective was up to twice th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 _ROUNDS = 100  # 10 to 35 are usual
@@ -17,8 +19,29 @@ _TOLERANCE = 1e-10  # of the gradient, relative to where it began
 
 def squared_hinge(X: np.ndarray, positive: np.ndarray, C: float) -> tuple[np.ndarray, float]:
     """w (F,) and b for X (n, F) and positive (n,) bool: losses max(0, 1 -+ (Xw + b))^2, as LinearSVC has them."""
-    Z, basis = _in_few_dimensions(_with_ones(X))
-    sign = np.where(positive, 1.0, -1.0)
+    return _in_the_span(X, lambda Z: _newton(Z, np.where(positive, 1.0, -1.0), C))
+
+
+def least_squares(X: np.ndarray, y: np.ndarray, C: float) -> tuple[np.ndarray, float]:
+    """w (F,) and b for X (n, F) and y (n,): losses (Xw + b - y)^2, as LinearSVR has them without a margin."""
+    return _in_the_span(X, lambda Z: _solved(Z, 2 * C * (y @ Z), C))
+
+
+def _in_the_span(X: np.ndarray, solve: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, float]:
+    """solve(X with a column of ones) -> (w, b). With more features than samples in coordinates of the samples' span, where the
+    optimum lies: n dimensions instead of F."""
+    from scipy.linalg import qr
+
+    Z = np.column_stack([X, np.ones(len(X))])
+    if Z.shape[1] > len(Z):
+        basis, coordinates = qr(Z.T, mode="economic", check_finite=False)
+        w = basis @ solve(coordinates.T)
+    else:
+        w = solve(Z)
+    return w[:-1], float(w[-1])
+
+
+def _newton(Z: np.ndarray, sign: np.ndarray, C: float) -> np.ndarray:
     w = np.zeros(Z.shape[1])
     missing = np.ones(len(Z))  # of each sample to its side of the margin; only what is missing counts
     value, begun = C * len(Z), None
@@ -40,29 +63,7 @@ def squared_hinge(X: np.ndarray, positive: np.ndarray, C: float) -> tuple[np.nda
         if not reached < value:  # rounding: this is as low as it goes
             break
         w, missing, value = w + share * step, tried, reached
-    w = basis @ w
-    return w[:-1], float(w[-1])
-
-
-def least_squares(X: np.ndarray, y: np.ndarray, C: float) -> tuple[np.ndarray, float]:
-    """w (F,) and b for X (n, F) and y (n,): losses (Xw + b - y)^2, as LinearSVR has them without a margin."""
-    Z, basis = _in_few_dimensions(_with_ones(X))
-    w = basis @ _solved(Z, 2 * C * (y @ Z), C)
-    return w[:-1], float(w[-1])
-
-
-def _with_ones(X: np.ndarray) -> np.ndarray:
-    return np.column_stack([X, np.ones(len(X))])
-
-
-def _in_few_dimensions(Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Z in coordinates of its rows' span, where the optimum lies, and their basis: min(n, F) dimensions instead of F."""
-    from scipy.linalg import qr
-
-    if Z.shape[1] <= len(Z):
-        return Z, np.eye(Z.shape[1])
-    basis, coordinates = qr(Z.T, mode="economic", check_finite=False)
-    return coordinates.T, basis
+    return w
 
 
 def _solved(Z: np.ndarray, right: np.ndarray, C: float) -> np.ndarray:
