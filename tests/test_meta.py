@@ -286,9 +286,9 @@ def test_the_dmc_reads_memory_maps_of_any_lengths_and_reports_progress(tmp_path)
 
 def test_settled_norms_are_those_of_the_usual_batches():
     net = torch.nn.Sequential(torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.5))
-    widths = [1.0, 1e6, 2.0, 3.0, 1e3]  # plain averages would be those of the widest
+    widths = [1.0, 1e6, 2.0, 3.0, 1e3, 1e25]  # plain averages would be those of the widest, whose variance is infinite
     batches = [torch.tensor([[-w], [w]]) + w for w in widths]
-    settle_norms(net, lambda rows: (batches[rows[0]], rows), iter([[k] for k in range(5)]), 5)
+    settle_norms(net, lambda rows: (batches[rows[0]], rows), iter([[k] for k in range(6)]), 6)
     assert net[0].running_mean.item() == 2
     assert net[0].running_var.item() == pytest.approx(2 * (1 + 2**2 + 3**2) / 3)  # of two values, unbiased
     assert (net[0].momentum, net.training, net[0].training) == (0.1, False, False)

@@ -16,7 +16,7 @@ from nws.dropout import Dropout
 from nws.errors import NwsError, unknown
 from nws.meta.batch_norm import BatchNorm
 from nws.meta.contract import Meta, Progress, Shapes, positive, seed, slice_rows, weight_vectors
-from nws.meta.fit import SETTLED, epochs, falling, fit, on_best_device, settle_norms, steps_per_epoch
+from nws.meta.fit import epochs, falling, fit, on_best_device, settle_norms, steps_per_epoch
 from nws.meta.winograd import Convolution
 
 # Channels of each convolution; p: pooled, ?: pooled only while the signal is longer than SHORT.
@@ -153,7 +153,7 @@ class DMC(Meta):
         rates = falling(self.learning_rate, self.decays, steps)
         batches = epochs(len(X), self.batch_size, rng)
         fit(net, draw, batches, steps, loss, rates, progress)
-        settle_norms(net, draw, batches, min(SETTLED, steps))
+        settle_norms(net, draw, batches, steps)
         self.module_ = net
         return self
 
