@@ -82,3 +82,27 @@ def test_wild_scales_and_constant_features_are_no_trouble(kernel, regression):
     x[:, 7] = 1e7
     model = SVM(kernel, regression=regression).fit(x, np.arange(90) % 3)
     assert np.isfinite(model.predict(x * 1e6)).all()
+
+
+def test_an_rbf_machine_learns_from_max_samples_rows_and_says_so() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 16))
+    y = np.where(x[:, 0] > 0, "above", "below")
+    y[:2] = "rare"
+    machine = SVM("rbf", max_samples=200).fit(x, y)
+    assert len(machine.support_vectors_) <= 201
+    assert machine.classes_.tolist() == ["above", "below", "rare"]
+    assert machine.notes_ == ("RBF SVMs learn from at most 200 rows",)
+    assert machine.score(x, y) > 0.85
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_as_many_max_samples_as_rows_are_all_rows(regression: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 16))
+    y = x[:, 0] if regression else x[:, 0] > 0
+    enough, every = (SVM("rbf", max_samples=most, regression=regression).fit(x, y) for most in (200, None))
+    assert np.array_equal(enough.predict(x), every.predict(x))
+    assert not hasattr(enough, "notes_")
+    fewer = SVM("rbf", max_samples=50, regression=regression).fit(x, y)
+    assert len(fewer.support_vectors_) <= 50 < len(every.support_vectors_)

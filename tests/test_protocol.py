@@ -1,5 +1,6 @@
 """The protocol: no net on both sides, balanced classes, honest intervals."""
 
+import functools
 import json
 
 import numpy as np
@@ -298,6 +299,16 @@ def test_saved_models_load_and_predict_what_they_predicted(zoo, tmp_path):
     x = Inputs(zoo).rows("statistics", Where("all", None, (3,)), held_out, test=True)
     said = loaded.predict(x)
     assert np.mean(said == zoo.index.loc[held_out, "optimizer"].to_numpy()) > 0.9
+
+
+def test_other_parameters_are_another_question_and_notes_reach_the_row(zoo, tmp_path):
+    classify = functools.partial(results.classify, zoo, [Task("optimizer")], ["svm-rbf-16"], rounds=1, out=tmp_path)
+    (every,) = classify()
+    (default,) = classify(settings={"svm-rbf-16": {"max_samples": 8000}})
+    (fewer,) = classify(settings={"svm-rbf-16": {"max_samples": 20}})
+    assert default == every
+    assert fewer.key != every.key
+    assert (every.notes, fewer.notes) == ((), ("RBF SVMs learn from at most 20 rows",))
 
 
 def test_other_questions_leave_rows_and_models_alone(zoo, tmp_path):

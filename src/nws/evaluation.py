@@ -280,7 +280,7 @@ def _answer(alike: list[_Question], inputs: Inputs, rounds: int, tell: Tell, kee
         if keep and r == 0:
             keep(alike[0].task.training, alike[0].name, fitted.meta, fitted.drawn)
     seconds = (time.perf_counter() - started) / len(alike)
-    return [_result(tally, fitted.drawn, inputs, seconds) for tally in tallies]
+    return [_result(tally, fitted, inputs, seconds) for tally in tallies]
 
 
 def _rounds(question: _Question, inputs: Inputs, rounds: int, tell: Tell) -> Iterator[Fitted]:
@@ -319,7 +319,7 @@ def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[
     return probability.reshape(*shape, probability.shape[-1]), fitted.classes_
 
 
-def _result(tally: _Tally, drawn: Round, inputs: Inputs, seconds: float) -> Result:
+def _result(tally: _Tally, fitted: Fitted, inputs: Inputs, seconds: float) -> Result:
     question, task, where = tally.question, tally.question.task, tally.question.where
     mean, low, high = tally.mean(tally.single)
     vote, vote_low, vote_high = tally.mean(tally.vote)
@@ -339,8 +339,8 @@ def _result(tally: _Tally, drawn: Round, inputs: Inputs, seconds: float) -> Resu
         vote_high=vote_high,
         chance=float(np.mean(tally.chance)),
         classes=tuple(question.classes),
-        n_train=len(drawn.train),
-        n_test=len(drawn.test),
+        n_train=len(fitted.drawn.train),
+        n_test=len(fitted.drawn.test),
         n_tested=int((tally.times > 0).sum()),
         rounds=len(tally.rounds),
         per_round=tuple(tally.rounds),
@@ -350,7 +350,7 @@ def _result(tally: _Tally, drawn: Round, inputs: Inputs, seconds: float) -> Resu
         split=task.split,
         converged=task.converged if isinstance(task.converged, bool) else dict(task.converged),
         zoo=str(inputs.zoo.path),
-        notes=question.notes,
+        notes=(*question.notes, *getattr(fitted.meta, "notes_", ())),
         without=task.without,
         without_at=task.without_at,
         only=dict(task.only),

@@ -52,13 +52,14 @@ def classify(
     for alike in _trained_alike(tasks):
         for name in metas:
             arguments = (settings or {}).get(name, {})
-            keys = {at: digest([asdict(tasks[at]), name, arguments, rounds, inputs.seed, __version__, state]) for at in alike}
+            meta = meta_classifiers.make(name, **arguments)
+            parameters = meta.get_params()  # with the defaults: other defaults are another question
+            keys = {at: digest([asdict(tasks[at]), name, parameters, rounds, inputs.seed, __version__, state]) for at in alike}
             known = {at: row for at, key in keys.items() if store and (row := store.find(key))}
             new = [at for at in alike if at not in known]
             if new:
-                meta = {name: meta_classifiers.make(name, **arguments)}
-                keep = partial(store.keep_model, _trained(tasks[new[0]], name, arguments, inputs)) if store else None
-                rows = evaluate(meta, [tasks[at] for at in new], inputs, rounds=rounds, tell=tell, keep=keep)
+                keep = partial(store.keep_model, _trained(tasks[new[0]], name, parameters, inputs)) if store else None
+                rows = evaluate({name: meta}, [tasks[at] for at in new], inputs, rounds=rounds, tell=tell, keep=keep)
                 about = {**provenance(), "settings": arguments}
                 known |= {at: replace(row, key=keys[at], about=about) for at, row in zip(new, rows)}
                 if store:
@@ -91,18 +92,19 @@ def first_fit(
 ) -> Fitted:
     """The meta-classifier that `classify` kept of its first round; asks `classify` when there is none yet."""
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo)
-    trained = _trained(task, name, settings, inputs)
+    meta = meta_classifiers.make(name, **settings)
+    trained = _trained(task, name, meta.get_params(), inputs)
     found = Store(out).fitted(trained, task, name) if out else None
     if found is None and out:
         classify(inputs, [task], [name], rounds=rounds, out=out, settings={name: settings}, tell=tell)
         found = Store(out).fitted(trained, task, name)
     if found is None:  # no folder; or its row is known, but its model was moved away
-        found = next(fits(meta_classifiers.make(name, **settings), task, inputs, rounds=1, tell=tell))
+        found = next(fits(meta, task, inputs, rounds=1, tell=tell))
     return found
 
 
-def _trained(task: Task, name: str, settings: dict[str, Any], inputs: Inputs) -> str:
-    return digest([asdict(task.training), name, settings, inputs.seed, __version__, zoo_state(inputs.zoo)])
+def _trained(task: Task, name: str, parameters: dict[str, Any], inputs: Inputs) -> str:
+    return digest([asdict(task.training), name, parameters, inputs.seed, __version__, zoo_state(inputs.zoo)])
 
 
 class Store:

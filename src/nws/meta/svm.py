@@ -20,10 +20,13 @@ class SVM(Meta):
     """Standardised features -> one machine per class, each against the rest; `kernel` is "linear" or "rbf".
 
     Linear machines have squared losses (linear.py); RBF machines are libsvm's, of width 1/F. A regression fits one machine: linear
-    ones by least squares, RBF ones with libsvm's epsilon-insensitive loss.
+    ones by least squares, RBF ones with libsvm's epsilon-insensitive loss. RBF machines learn from at most `max_samples` rows,
+    the same share of each class, None: from all. Libsvm's time grows with their square: on 28,000 slices of 1,400 nets it took 18
+    times as long as on 8,000, and read 1 to 2 points more (docs/benchmarks.md).
     predict_proba is the softmax of the decision values: it ranks, it is not calibrated.
 
-    Fitted: `coefficients_` (outputs, F) of the standardised features, linear only; `importance_` (F,), their norm over classes.
+    Fitted: `coefficients_` (outputs, F) of the standardised features, linear only; `importance_` (F,), their norm over classes;
+    `notes_`, what whoever reads its results must know, if there is anything.
     """
 
     _learned = "intercept_"
@@ -39,12 +42,14 @@ class SVM(Meta):
         kernel: str = "linear",
         reads: str = "statistics",
         C: float = 1.0,
+        max_samples: int | None = 8000,
         random_state: int = 0,
         regression: bool = False,
     ):
         self.kernel = kernel
         self.reads = reads
         self.C = C
+        self.max_samples = max_samples
         self.random_state = random_state
         self.regression = regression
 
@@ -60,8 +65,24 @@ class SVM(Meta):
         targets = target[None] if self.regression else np.arange(len(self.classes_))[:, None] == target  # (outputs, n)
         if len(targets) == 2:  # two classes are one machine, seen from both sides
             targets = targets[1:]
-        (self._fit_linear if self.kernel == "linear" else self._fit_rbf)(self._standardised(X), targets)
+        X = self._standardised(X)
+        if self.kernel == "linear":
+            self._fit_linear(X, targets)
+        else:
+            learned = self._thinned(target)
+            if len(learned) < len(X):
+                self.notes_ = (f"RBF SVMs learn from at most {self.max_samples:,} rows",)
+            self._fit_rbf(X[learned], targets[:, learned])
         return self
+
+    def _thinned(self, target: np.ndarray) -> np.ndarray:
+        """Rows to learn from: `max_samples` of those of target (n,), the same share of each class, none left without."""
+        if self.max_samples is None or len(target) <= self.max_samples:
+            return np.arange(len(target))
+        rng = np.random.default_rng(self.random_state)
+        classes = [np.arange(len(target))] if self.regression else [np.flatnonzero(target == c) for c in np.unique(target)]
+        share = self.max_samples / len(target)
+        return np.concatenate([np.sort(rng.permutation(rows)[: max(1, round(share * len(rows)))]) for rows in classes])
 
     @property
     def importance_(self) -> np.ndarray:
@@ -74,6 +95,8 @@ class SVM(Meta):
         if self.reads not in READS[:2]:
             raise unknown("reads", self.reads, READS[:2])
         positive("C", self.C)
+        if self.max_samples is not None:
+            positive("max_samples", self.max_samples, whole=True)
         seed(self.random_state)
 
     def _fit_linear(self, X: np.ndarray, targets: np.ndarray) -> None:
