@@ -86,7 +86,8 @@ class Made:
 
 
 _QUICK, _FULL = {"effort": asdict(QUICK)}, {"effort": asdict(FULL)}
-_QUICK_MAPS = {"grid": (50, 10), "dmc_grid": (20, 5)}
+_QUICK_SIZES = {"lengths": (100, 500, 1000, 5000, 20_000), "dmc_lengths": (100, 1000)}
+_QUICK_MAPS = {"grid": (50, 10), "dmc_grid": (20, 5), "svm_rounds": 2}
 
 
 def _read(analysis: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
@@ -98,7 +99,7 @@ TABLES: dict[str, Table] = {
     "size_time": Table(lambda work: statistics.size_time(work.zoo)),
     "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
     "local": Table(_read(reading.local), _QUICK, _FULL),
-    "subset_size": Table(_read(reading.subset_size), {**_QUICK, "dmc_lengths": (100, 1000)}, _FULL),
+    "subset_size": Table(_read(reading.subset_size), {**_QUICK, **_QUICK_SIZES}, _FULL),
     "batch_norm": Table(_read(reading.batch_norm), _QUICK, _FULL),
     "importance": Table(_read(importance.importance), _QUICK, _FULL),
     "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+import torch
 
 from nws.errors import unknown
 from nws.meta.contract import READS, Meta, Progress, Shapes, feature_rows, positive, seed
 from nws.meta.linear import least_squares, squared_hinge
 
 KERNELS = ("linear", "rbf")
-_CHUNK = 1 << 22  # kernel values held at once
+_CHUNK = 1 << 20  # kernel values held at once
 _SHARED = 8000  # samples of which all kernel values are held, 512 MB, while the machines of all classes learn from them
 
 
@@ -155,10 +156,9 @@ class SVM(Meta):
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(n, F), (m, F) -> exp(-|a - b|^2 / F), (n, m)."""
-    values = a @ b.T
-    values *= -2
-    values += np.einsum("ij,ij->i", a, a)[:, None]
-    values += np.einsum("ij,ij->i", b, b)
-    np.maximum(values, 0, out=values)  # rounding makes the distance of a vector from itself a little more or less than 0
-    values *= -1 / a.shape[1]
-    return np.exp(values, out=values)
+    F = a.shape[1]
+    left = np.column_stack([a * (2 / F), np.einsum("ij,ij->i", a, a) / -F, np.ones(len(a))])
+    right = np.column_stack([b, np.ones(len(b)), np.einsum("ij,ij->i", b, b) / -F])
+    exponents = left @ right.T  # 2ab - a^2 - b^2, over F, in one product
+    np.minimum(exponents, 0, out=exponents)  # rounding makes the distance of a vector from itself a little more or less than 0
+    return torch.from_numpy(exponents).exp_().numpy()  # numpy's takes three times as long where there is no AVX-512
