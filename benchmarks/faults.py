@@ -52,7 +52,7 @@ SETTINGS = ["--images", "digits", "--limit", "200", "--limit-test", "50", "--epo
 
 def command(zoo: Path, nets: int = NETS) -> list[str]:
     narrowed = [part for name, value in SMALL.items() for part in ("--with", f"{name}={value}")]
-    return [sys.executable, "-m", "nws.cli", "sample", str(zoo), *SETTINGS, *narrowed, "--nets", str(nets), "--workers", "2"]
+    return [sys.executable, "-m", "nws", "sample", str(zoo), *SETTINGS, *narrowed, "--nets", str(nets), "--workers", "2"]
 
 
 def kill(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, Any]]:

@@ -38,7 +38,7 @@ def nws(capsys, monkeypatch):
 def made(tmp_path_factory):
     """A zoo of 24 tiny nets, made by the command line; do not change it."""
     folder = tmp_path_factory.mktemp("cli") / "zoo"
-    command = [sys.executable, "-m", "nws.cli", "sample", folder, *QUICK, "--nets", "24", "--workers", "2", "--json"]
+    command = [sys.executable, "-m", "nws", "sample", folder, *QUICK, "--nets", "24", "--workers", "2", "--json"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["nets"] == 24
     return folder
@@ -99,7 +99,7 @@ def test_other_settings_are_refused_by_name(nws, copied):
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path):
     zoo = tmp_path / "zoo"
     settings = [*SMALL, "--images", "digits", "--limit", "300", "--epochs", "30", "--nets", "2000", "--workers", "2"]
-    command = [sys.executable, "-m", "nws.cli", "sample", str(zoo), *settings]
+    command = [sys.executable, "-m", "nws", "sample", str(zoo), *settings]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while len(list(zoo.rglob("*.safetensors"))) < 3 and time.monotonic() < deadline:
@@ -117,7 +117,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path):
 
 def test_kill_9_leaves_a_whole_zoo(tmp_path):
     zoo = tmp_path / "zoo"
-    command = [sys.executable, "-m", "nws.cli", "sample", str(zoo), *QUICK, "--nets", "2000", "--workers", "2"]
+    command = [sys.executable, "-m", "nws", "sample", str(zoo), *QUICK, "--nets", "2000", "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while len(list(zoo.rglob("*.safetensors"))) < 5 and time.monotonic() < deadline:

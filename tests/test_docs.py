@@ -132,7 +132,7 @@ def test_the_tree_names_what_exists(path: str) -> None:
 
 def test_the_tree_names_every_module() -> None:
     package = ROOT / "src" / "nws"
-    modules = {f"src/nws/{path.name}" for path in package.glob("*.py") if path.stem != "__init__"}
+    modules = {f"src/nws/{path.name}" for path in package.glob("*.py") if not path.stem.startswith("__")}
     modules |= {f"src/nws/{path.parent.name}/" for path in package.glob("*/__init__.py")}
     assert modules <= set(tree()), f"README.md does not explain {', '.join(sorted(modules - set(tree())))}"
 

@@ -40,7 +40,7 @@ def test_the_second_writer_is_told_who_the_first_is(zoo, holder):
 
 
 def test_sample_refuses_a_zoo_that_another_process_fills(tmp_path):
-    command = [sys.executable, "-m", "nws.cli", "sample", str(tmp_path / "zoo"), "--images", "digits", "--nets"]
+    command = [sys.executable, "-m", "nws", "sample", str(tmp_path / "zoo"), "--images", "digits", "--nets"]
     settings = ["--limit", "100", "--epochs", "1", "--workers", "1", "--with", "batch_size=32"]
     assert subprocess.run([*command, "1", *settings], capture_output=True, check=False).returncode == 0
     zoo = Zoo(tmp_path / "zoo")

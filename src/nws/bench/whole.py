@@ -23,7 +23,7 @@ class Spent:
 
 def nws_sample(zoo: Path, *options: str) -> Spent:
     """`nws sample` from start to exit, its workers included. NwsError with its last line when it fails."""
-    command = [sys.executable, "-m", "nws.cli", "sample", str(zoo), *options]
+    command = [sys.executable, "-m", "nws", "sample", str(zoo), *options]
     started, before = time.perf_counter(), os.times()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         failed = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=errors, check=False).returncode

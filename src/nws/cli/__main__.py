@@ -1,3 +1,0 @@
-from nws.cli import main
-
-main()
