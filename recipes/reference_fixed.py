@@ -4,7 +4,7 @@
 
 15 GB of disk: 2,000 nets x 20 snapshots x 92,868 weights in float32.
 Minutes: 79 on two cores that others were using (2 h 33 min of one core, Zen 3, AVX2), by the native engine; torch takes three to
-four times as long. The figures come on top, those of slices and the maps for hours: docs/reproduce.md, figure by figure.
+four times as long. The figures come on top: docs/reproduce.md, figure by figure.
 Expected (2026-11-21): 49% to 64% of an image set's nets converge; whole nets tell initialization 99%, activation 96%, optimizer
 90%, image set 71%. Ctrl-C stops it at any moment, the same command goes on.
 """

@@ -74,6 +74,16 @@ def test_lines_against_length_on_a_log_axis():
     assert_inside(figure)
 
 
+def test_properties_that_the_dmc_did_not_learn_have_lines_of_the_svm_only():
+    learned = [(name, "svm-rbf-16") for name in NAMES] + [(NAMES[0], "dmc")]
+    rows = [result(name, meta, 0.5, slice_length=n, part="all") for name, meta in learned for n in (100, 1000)]
+    figure = reading.subset_size(results.table(rows))
+    dmc, svm = figure.axes
+    assert (len(dmc.containers), len(svm.containers)) == (1, len(NAMES))
+    assert len(figure.legends[0].get_texts()) == len(NAMES)
+    assert_inside(figure)
+
+
 def test_batch_norm_has_four_bars_a_property():
     rows = [
         result(name, "dmc", a, only={"batch_norm": on}, without=without)

@@ -68,12 +68,15 @@ def subset_size(table: pd.DataFrame) -> Figure:
     for axis, meta in zip(axes, metas):
         for name in names:
             mine = table[(table["meta"] == meta) & (table["property"] == name)].sort_values("slice_length")
+            if mine.empty:  # a quick DMC learns some properties only
+                continue
             colour = PROPERTY_COLOURS.get(name, style.GREY)
             y, reach = mine["accuracy"], _reach(mine)
             said: dict[str, Any] = {"label": name.replace("_", " "), "marker": MARKERS.get(name, "x"), "markersize": 4}
             axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **said)
             axis.axhline(mine["chance"].iloc[0], color=colour, linestyle=":", linewidth=0.9, zorder=0)
         axis.set_xscale("log")
+        axis.set_xlim(0.8 * table["slice_length"].min(), 1.25 * table["slice_length"].max())  # the same in both panels
         axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
         axis.set_title(_name(meta, "all"), fontsize=9)
         axis.set_xlabel("weights in a slice", fontsize=8)
@@ -81,7 +84,7 @@ def subset_size(table: pd.DataFrame) -> Figure:
         axis.grid(color=style.FAINT)
     style.percent(axes[0].yaxis)
     axes[0].set_ylabel("accuracy on slices of nets never seen", fontsize=8)
-    style.legend(figure, *axes[0].get_legend_handles_labels())
+    style.legend(figure, *axes[-1].get_legend_handles_labels())  # the RBF SVM reads all of them
     style.caption(figure, table, _nets(table), "bars: 95% intervals over nets; dotted: chance", effort(table))
     return figure
 
