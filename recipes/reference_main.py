@@ -5,7 +5,8 @@
 15 GB of disk: 1,500 nets x 20 snapshots x 127,645 weights on average in float32.
 Minutes: 54 on two quiet cores (Zen 3, AVX2; 940 of the nets took 34), by the native engine. The figures come on top:
 docs/reproduce.md, figure by figure. Ctrl-C stops it at any moment, the same command goes on.
-Expected (2026-11-21): EXPECTED
+Expected (2026-11-21): 31% to 54% of an image set's nets converge; 16 statistics of whole nets tell initialization 91%, activation
+59%, optimizer 44% of three; of slices of 1,000 conv weights the filter size is told 50% of three.
 """
 
 import sys
