@@ -149,6 +149,15 @@ def test_maps_run_down_from_the_initialization_and_across_from_the_first_weights
     assert_inside(figure)
 
 
+@pytest.mark.parametrize("better", ["svm-rbf-16", "dmc"])
+def test_three_properties_are_shown_by_who_reads_them_best(better):
+    table = map_table(NAMES)
+    table.loc[table["meta"] != better, "accuracy"] -= 0.1
+    figure = maps.main(table)
+    np.testing.assert_allclose(np.asarray(drawn_map(figure.axes[0]))[0, 0], 0.31)
+    assert f"read by {better}" in " ".join(text.get_text() for text in figure.texts)
+
+
 def test_maps_of_one_property_share_their_colours_and_missing_ones_are_blank():
     figure = maps.training(map_table(["dataset", "optimizer", "depth_fc"]))
     drawn = [axis for axis in figure.axes if axis.collections and axis.get_ylim() == (1, 0)]
