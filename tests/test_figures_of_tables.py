@@ -131,3 +131,12 @@ def test_foreign_options_have_a_colour_and_a_place():
 def test_one_net_can_be_drawn():
     table = pd.DataFrame({"dataset": ["mnist"], "weights": [92868], "seconds": [0.0]})
     assert statistics_figures.size_time(table).axes
+
+
+def test_one_interrupted_net_does_not_hide_the_times_of_all_others():
+    seconds = [*np.linspace(1, 10, 200), 5000.0]
+    table = pd.DataFrame({"dataset": "mnist", "weights": 92868, "seconds": seconds})
+    figure = statistics_figures.size_time(table)
+    assert figure.axes[1].get_xlim()[1] < 12
+    assert sum(bar.get_height() for bar in figure.axes[1].patches) == 200
+    assert "1 far beyond the others left out" in " ".join(" ".join(text.get_text() for text in figure.texts).split())

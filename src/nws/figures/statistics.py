@@ -24,16 +24,19 @@ def size_time(table: pd.DataFrame) -> Figure:
 
     figure, axes = style.panels(2, 3.6, 2.7)
     what = (("weights", "weights per net (thousands)", 1e3), ("seconds", "training time per net (s)", 1.0))
+    beyond = 0
     for axis, (column, text, unit) in zip(axes, what):
         values = table[column].to_numpy(float) / unit
-        axis.hist(values, bins=_bins(values), color=style.BLUE)
+        usual = values <= 2 * np.percentile(values, 99)  # a computer that slept over one net must not hide all others
+        beyond += int((~usual).sum())
+        axis.hist(values[usual], bins=_bins(values[usual]), color=style.BLUE)
         axis.yaxis.set_major_locator(MaxNLocator(integer=True))
         axis.axvline(np.median(values), color=style.INK, linestyle=":", linewidth=1.2)
         axis.set_xlabel(text, fontsize=8)
         axis.set_ylabel("nets", fontsize=8)
     median = f"dotted: medians, {table['weights'].median():,.0f} weights and {table['seconds'].median():.1f} s"
     total = f"{table['seconds'].sum() / 3600:,.1f} core hours in all"
-    style.caption(figure, table, median, total)
+    style.caption(figure, table, median, total, *([f"{beyond} far beyond the others left out"] if beyond else []))
     return figure
 
 
