@@ -39,7 +39,8 @@ def made(tmp_path_factory):
     names = ["property", "layer", "type", "statistic", "mean", "spread"]
     write_table(folder / "tables", "importance", pd.DataFrame(features, columns=names))
     effect = {"dataset": EVIL, "property": "optimizer", "option": "adam", "coefficient": -0.125, "p": 0.2, "nets": 24, "r2": 0.5}
-    write_table(folder / "tables", "regression", pd.DataFrame([effect]))
+    effects = [{**effect, "dataset": "=1+1", "option": option, "p": 0.0} for option in ("rmsprop", "adam")]
+    write_table(folder / "tables", "regression", pd.DataFrame([effect, *effects]))
     report.write(zoo, folder / "report.html", folder / "tables")
     return folder / "report.html", zoo
 
@@ -93,6 +94,11 @@ def test_every_section_shows_something(browser):
         assert browser.run("return document.getElementById(arguments[0]).childElementCount", section), section
     assert "activation in 80% of cases" in text(browser, "h1")
     assert "−0.125*" in text(browser, "#regression")
+
+
+def test_options_of_the_regression_stand_where_the_fullest_set_has_them(browser):
+    said = text(browser, "#regression")
+    assert said.index("optimizer = rmsprop") < said.index("optimizer = adam")
 
 
 def test_hostile_names_are_shown_as_text(browser):

@@ -17,7 +17,7 @@ import { showSelection } from "./table.js";
 const WAITING = {
   bars: "nws classify ZOO or nws figures ZOO --out DIR makes the table meta_classification",
   maps: "nws figures ZOO --out DIR makes the table maps",
-  importance: "nws figures ZOO --out DIR makes the table importance",
+  importance: "nws figures ZOO --out DIR makes the table importance, of nets of one architecture",
   regression: "nws figures ZOO --out DIR makes the table regression",
 };
 const id = (name) => document.getElementById(name);

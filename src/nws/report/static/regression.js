@@ -5,7 +5,10 @@ import { worded } from "./nets.js";
 
 export function showRegression(root, rows) {
   const term = (row) => worded(row.property) + (row.option ? ` = ${row.option}` : "");
-  const [sets, terms] = [(row) => String(row.dataset), term].map((of) => [...new Set(rows.map(of))]);
+  const sets = [...new Set(rows.map((row) => String(row.dataset)))];
+  // An option without a converged net in one set has its place from the sets that have it: the fullest come first.
+  const size = (row) => rows.filter((other) => other.dataset === row.dataset).length;
+  const terms = [...new Set([...rows].sort((a, b) => size(b) - size(a)).map(term))];
   const found = new Map(rows.map((row) => [`${row.dataset}\n${term(row)}`, row]));
   const fit = (name) => rows.find((row) => String(row.dataset) === name);
   const most = Math.max(...rows.filter((row) => row.property !== "constant").map((row) => Math.abs(row.coefficient ?? 0)), 1e-9);
