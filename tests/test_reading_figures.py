@@ -95,6 +95,14 @@ def test_batch_norm_has_four_bars_a_property():
     assert_inside(figure)
 
 
+def test_batch_norm_of_properties_that_the_dmc_did_not_learn():
+    learned = [(name, "svm-rbf-16") for name in NAMES] + [(NAMES[0], "dmc")]
+    rows = [result(name, meta, 0.5, only={"batch_norm": on}) for name, meta in learned for on in (True, False)]
+    figure = reading.batch_norm(results.table(rows))
+    assert [len(heights(axis)) for axis in figure.axes] == [2 * len(NAMES), 2]
+    assert_inside(figure)
+
+
 def importances():
     names = features.feature_names(cnn.layout(FIXED.net(0, 0)))
     rows = [

@@ -98,7 +98,7 @@ def batch_norm(table: pd.DataFrame) -> Figure:
         for k, ((norm, stripped), (colour, text)) in enumerate(NORM.items()):
             mine = table[(table["meta"] == meta) & (normed == norm) & ((table["without"] != "") == stripped)]
             _bars(axis, mine, properties, (k, len(NORM)), {"color": colour, "label": text})
-        _by_property(axis, table[table["meta"] == meta], properties)
+        _by_property(axis, table, properties)
         axis.set_title(_name(meta, "all", table.loc[table["meta"] == meta, "slice_length"]), fontsize=9, loc="left")
     style.legend(figure, *axes[0].get_legend_handles_labels())
     style.caption(figure, table, _nets(table), BARS, effort(table))
