@@ -22,8 +22,8 @@ class SVM(Meta):
 
     Linear machines have squared losses (linear.py); RBF machines are libsvm's, of width 1/F. A regression fits one machine: linear
     ones by least squares, RBF ones with libsvm's epsilon-insensitive loss. RBF machines learn from at most `max_samples` rows,
-    the same share of each class, None: from all. Libsvm's time grows with their square: on 28,000 slices of 1,400 nets it took 18
-    times as long as on 8,000, and read 1 to 2 points more (docs/benchmarks.md).
+    the same share of each class, None: from all. Libsvm's time grows with their square: on 28,000 slices of 1,400 nets it took 11
+    to 25 times as long as on 8,000, and read 1 to 2 points more (docs/benchmarks.md).
     predict_proba is the softmax of the decision values: it ranks, it is not calibrated.
 
     Fitted: `coefficients_` (outputs, F) of the standardised features, linear only; `importance_` (F,), their norm over classes;
