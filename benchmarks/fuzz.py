@@ -225,6 +225,8 @@ def write(folder: Path, files: dict[str, bytes], there: dict[str, bytes] = {}) -
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         os.utime(path, (MADE, MADE))
+    for inner in {folder / parent for name in files for parent in Path(name).parents}:  # else a zoo looks at each folder again
+        os.utime(inner, (MADE, MADE))
 
 
 def fuzz(name: str, given: argparse.Namespace) -> dict[str, Any]:
