@@ -290,8 +290,6 @@ def _read_tables(folder: Path) -> None:
 
     tables.is_current(folder, "t", "k")
     Tables(folder).read("t", ["net"])
-    (folder / "t.json").unlink()
-    Tables(folder).read("t", ["net"])
 
 
 ZIP = by.archive(_inner)
@@ -322,5 +320,5 @@ FORMATS: dict[str, Format] = {
     "mat": Format((_images("mat"), _images("mat-compressed")), {"": by.matlab}, _read_images("mat")),
     "results": Format((_results,), {"results.json": by.json_text}, _read_results),
     "meta": Format((_results,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_model),
-    "tables": Format((_tables,), {".json": by.json_text, ".csv": by.table}, _read_tables, True),
+    "tables": Format((_tables,), {".json": by.json_text}, _read_tables),
 }

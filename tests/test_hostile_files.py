@@ -262,6 +262,63 @@ ROW = {
 }  # fmt: skip
 
 
+def test_a_heap_of_hdf5_that_hides_behind_its_version(tmp_path):
+    """The library looks at the name of a heap and its version only, so we look for no more."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a/kernel"] = np.ones((2, 2), np.float32)
+        file.attrs["layer_names"] = ["a"]
+    whole = (tmp_path / "a.h5").read_bytes()
+    heap = whole.index(b"GCOL")
+    (tmp_path / "a.h5").write_bytes(whole[: heap + 5] + b"\xff\xff\xff\x7f" + whole[heap + 9 :])
+    assert "heap" in refused(read, tmp_path / "a.h5")
+
+
+def test_a_list_of_an_unknown_kind_in_hdf5(tmp_path):
+    """The HDF5 library crashes when it is read."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a/kernel"] = np.ones((2, 2), np.float32)
+        file.attrs["layer_names"] = ["a"]
+    whole = (tmp_path / "a.h5").read_bytes()
+    kind = whole.index(b"layer_names") + 16  # behind the name, filled up to a multiple of 8
+    assert whole[kind] == 0x19 and whole[kind + 1] & 15 == 1  # a list, of texts
+    (tmp_path / "a.h5").write_bytes(whole[: kind + 1] + b"\x7f" + whole[kind + 2 :])
+    assert "layer_names" in refused(read, tmp_path / "a.h5")
+
+
+def test_an_index_whose_texts_are_none(tmp_path):
+    """It is derived from the nets, and made anew."""
+    zoo = fabricated_zoo(tmp_path / "zoo")
+    expected = zoo.index
+    whole = (tmp_path / "zoo/index.parquet").read_bytes()
+    sha256 = expected["sha256"].iloc[1].encode()
+    assert sha256 in whole
+    (tmp_path / "zoo/index.parquet").write_bytes(whole.replace(sha256, sha256[:7] + b"\xff" + sha256[8:]))
+    assert Zoo(tmp_path / "zoo").index.equals(expected)
+
+
+def test_an_entry_that_cannot_be_unpacked(tmp_path):
+    """Read only when its net is imported, long after the archive was opened."""
+    torch = pytest.importorskip("torch")
+    run = ("zoo/run", 0, {"a.weight": torch.ones(2, 3), "a.bias": torch.ones(2)}, {"optim::optimizer": "adam", ("a",): 3})
+    foreign_files.pickled_data_set(tmp_path / "dataset.pt", {"trainset": [run]})
+    assert [item.load().net.number for item in importers.open_source("model-zoos", tmp_path / "dataset.pt").items()] == [0]
+    whole = (tmp_path / "dataset.pt").read_bytes()
+    at = whole.rindex(b"PK\1\2", 0, whole.rindex(b"data/0")) + 8  # its flags, in the directory
+    (tmp_path / "dataset.pt").write_bytes(whole[:at] + b"\x20" + whole[at + 1 :])
+    for item in importers.open_source("model-zoos", tmp_path / "dataset.pt").items():
+        assert "damaged archive" in refused(item.load)
+
+
+def test_a_pickle_that_claims_a_bytearray(tmp_path):
+    """Python makes room for it before it looks whether it is there."""
+    body = b"\x80\x05" + pickle.BYTEARRAY8 + struct.pack("<Q", 1 << 40) + b"."
+    with zipfile.ZipFile(tmp_path / "dataset.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", body)
+    assert "bytearray" in refused(importers.open_source, "model-zoos", tmp_path / "dataset.pt")
+
+
 def test_results_are_what_they_must_be(tmp_path):
     file = tmp_path / "results.json"
     file.write_text(json.dumps([ROW]))

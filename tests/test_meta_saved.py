@@ -35,6 +35,7 @@ def saved(tmp_path):
     ("change", "message"),
     [
         ({"version": 2}, "newer nws"),
+        ({"version": "a\nb"}, "newer nws"),
         ({"format": "other"}, "not a saved"),
         ({"class": "os.system"}, "class 'os.system' is unknown"),
         ({"class": "DMC"}, "parameters"),

@@ -163,7 +163,7 @@ def _load_sample(number: int, name: str, state: Mapping[str, Any], rows: list[in
     properties = properties if isinstance(properties, dict) else {}
     epochs = epochs if isinstance(epochs, list) else []
     for k in rows:
-        said = {key: column[k] for key, column in properties.items() if isinstance(column, list) and k < len(column)}
+        said = {str(key): column[k] for key, column in properties.items() if isinstance(column, list) and k < len(column)}
         epoch = epochs[k] if k < len(epochs) and type(epochs[k]) is int and epochs[k] >= 0 else None
         if not isinstance(samples[k], dict):
             raise NwsError(f"sample {k} of {name} is no state dict: a vector of weights does not say which tensors it holds")

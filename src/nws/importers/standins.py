@@ -68,7 +68,9 @@ class Stored:
         """NwsError when its storage is too short for its shape."""
         try:
             values = np.frombuffer(archive.entry(opened, self.entry, opened.getinfo(self.entry).file_size), self.dtype)
-        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        except NwsError:
+            raise
+        except (KeyError, ValueError) as error:
             raise NwsError(f"{printable(self.entry)}: {printable(error)}: copy the file anew") from None
         size = math.prod(self.shape)
         reach = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides)) + 1
@@ -120,6 +122,11 @@ class _Unpickler(pickle._Unpickler):
 
     def get_extension(self, code: int) -> None:
         raise pickle.UnpicklingError("it uses the registry of extensions")
+
+    def load_bytearray8(self) -> None:  # Python makes as many bytes as are claimed before it reads them
+        raise pickle.UnpicklingError("it holds a bytearray, which torch does not write")
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}  # type: ignore[attr-defined]
 
 
 def load(opened: zipfile.ZipFile, where: str) -> Any:

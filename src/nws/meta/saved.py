@@ -86,7 +86,7 @@ def _described(said: dict[str, Any]) -> tuple[Meta, str]:
     if said.get("format") != FORMAT:
         raise NwsError("this is not a saved meta-classifier")
     if said.get("version") != VERSION:
-        raise NwsError(f"format version {said.get('version')}, this nws reads {VERSION}: install a newer nws")
+        raise NwsError(f"format version {said.get('version')!r}, this nws reads {VERSION}: install a newer nws")
     if said.get("class") not in list(KINDS):
         raise unknown("class", said.get("class"), KINDS)
     kind = KINDS[said["class"]]

@@ -30,17 +30,24 @@ def opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
     except NwsError:
         raise
     except _BROKEN as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NwsError(f"{shown(path)} is a damaged archive ({said[:120]}): copy it anew") from None
+        raise _damaged(path, error) from None
 
 
 def entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """The bytes of an entry, never more than `most` whatever it claims."""
-    with archive.open(name) as stream:
-        data = stream.read(most + 1)
+    """The bytes of an entry, never more than `most` whatever it claims. NwsError when they are broken; KeyError: no such entry."""
+    try:
+        with archive.open(name) as stream:
+            data = stream.read(most + 1)
+    except _BROKEN as error:
+        raise _damaged(Path(str(archive.filename)), error) from None
     if len(data) > most:
         raise NwsError(f"{name[:80]!r} is larger than {most:,} bytes")
     return data
+
+
+def _damaged(path: Path, error: Exception) -> NwsError:
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return NwsError(f"{shown(path)} is a damaged archive ({said[:120]}): copy it anew")
 
 
 def _check_directory(path: Path, limits: Limits) -> None:

@@ -24,7 +24,7 @@ from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_fil
 from nws.weights.state import natural, numbers_only
 
 _DEEPEST = 20
-_HEAP = b"GCOL\x01\0\0\0"
+_HEAP = b"GCOL\x01"
 _MOST_PIECES = 200_000
 _NOT_WEIGHTS = ("optimizer", "optimizer_weights", "seed_generator")
 _KERNEL, _NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
@@ -60,7 +60,7 @@ def read(path: Path, limits: Limits) -> Checkpoint:
 def _check_heaps(source: Path | io.BytesIO, path: Path) -> None:
     """The heaps where texts of any length lie: in one whose pieces have no length the HDF5 library goes round for ever.
 
-    A heap is GCOL, version 1, its size; then pieces: number (0 is free space), 6 bytes, size, contents up to a multiple of 8.
+    A heap is GCOL, version 1, three bytes, its size; then pieces: number (0 is free space), 6 bytes, size, contents up to a multiple of 8.
     """
     pieces = 0
     with open(path, "rb") if isinstance(source, Path) else contextlib.nullcontext() as file:
@@ -123,8 +123,13 @@ def _ordered(group: Any, layers: list[str]) -> list[str]:
 
 
 def _attribute(group: Any, *names: str) -> list[Any]:
+    import h5py
+
     for name in names:
         if name in group.attrs:
+            # Reading a list of a kind that it does not know, the HDF5 library crashes.
+            if not isinstance(group.attrs.get_id(name).get_type(), h5py.h5t.TypeStringID):
+                raise NwsError(f"{name} is no list of texts: the file is damaged")
             return list(np.atleast_1d(group.attrs[name]))[:10_000]
     return []
 

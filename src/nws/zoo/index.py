@@ -93,7 +93,10 @@ def read(root: Path) -> pd.DataFrame | None:
         if list(frame.columns)[: len(_STORED)] != list(_STORED) or not frame.columns.is_unique or not frame.index.is_unique:
             return None
         frame.index = frame.index.astype("int64")
-        return _typed(frame)
+        frame = _typed(frame)
+        for _, texts in frame.select_dtypes("str").items():
+            texts.tolist()  # pyarrow looks only now whether they are UTF-8
+        return frame
     except Exception:  # derived data: whatever is wrong with it, and pyarrow knows many errors, the nets tell the truth
         return None
 
