@@ -24,7 +24,7 @@ import numpy as np
 from nws import Task, Zoo, auditing
 from nws.auditing import Answer, Auditor, Specimen, examine
 from nws.auditing.auditor import UNFAMILIAR
-from nws.auditing.calibration import expected_calibration_error
+from nws.auditing.calibration import expected_calibration_error, tempered
 from nws.inputs import Inputs
 from nws.layout import Layout
 from nws.zoo.netfile import net_path
@@ -116,16 +116,19 @@ def rows(zoo: Zoo, other: Zoo | None, auditors: list[Auditor], most: int) -> Ite
 
 
 def judged(zoo: Zoo, auditor: Auditor, kept: list[tuple[int, Answer]]) -> dict[str, Any]:
-    """How often the answers are right, and how honest their probabilities are without and with the temperature."""
+    """How often the votes and the answers are right, and how honest their probabilities are."""
     label = zoo.properties[auditor.property].label
     classes = kept[0][1].classes
     truth = np.array([classes.index(str(label(zoo.index.loc[net, auditor.property]))) for net, _ in kept])
     after = np.array([answer.probabilities for _, answer in kept])
     before = np.array([np.mean([e.probabilities for e in answer.evidence], axis=0) for _, answer in kept])
+    heat = kept[0][1].calibration.temperature  # type: ignore[union-attr]
     return {
         "chance": 1 / len(classes),
+        "right_before": float((before.argmax(1) == truth).mean()),
         "right": float((after.argmax(1) == truth).mean()),
         "ece_before": expected_calibration_error(before, truth),
+        "ece_tempered": expected_calibration_error(tempered(before, heat), truth),
         "ece_after": expected_calibration_error(after, truth),
         "trusted": float(np.mean([answer.trusted for _, answer in kept])),
     }

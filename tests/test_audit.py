@@ -62,7 +62,7 @@ def probabilities(found):
 
 
 def test_a_file_is_read_as_the_zoo_reads_the_net(made, written):
-    """Slices, statistics and probabilities are those of `Inputs`, which evaluation uses; the temperature comes on top."""
+    """Slices, statistics and probabilities are those of `Inputs`, which evaluation uses; calibration comes on top."""
     inputs = Inputs(made.all, test_slices=auditing.SLICES)
     found = nws.audit(written("net.pt"), made.models)
     assert [a.meta for a in found.answers] == ["svm-linear-480", "svm-rbf-16"]
@@ -72,7 +72,7 @@ def test_a_file_is_read_as_the_zoo_reads_the_net(made, written):
         rows = inputs.rows(auditor.meta.reads, where, np.array([HELD]), test=True)
         expected = auditor.meta.predict_proba(rows)
         assert_allclose([e.probabilities for e in answer.evidence], expected)
-        assert_allclose(answer.probabilities, calibration.tempered(expected.mean(0), auditor.calibration.temperature))
+        assert_allclose(answer.probabilities, auditor.calibration.probabilities(expected))
         assert sum(answer.votes) == len(expected)
         assert sum(answer.probabilities) == pytest.approx(1)
 
@@ -252,19 +252,57 @@ def test_a_property_that_is_not_in_the_weights_is_not_trusted(made, written):
     assert not answer.reasons
 
 
-def test_calibration_repairs_what_is_too_sure_or_not_sure_enough():
+def honest_votes(nets, classes=3):
+    """(n, C) probabilities that mean what they say, and true columns."""
     rng = np.random.default_rng(0)
-    scores = rng.normal(size=(4000, 3)) * 1.5
+    scores = rng.normal(size=(nets, classes)) * 1.5
     honest = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    truth = np.array([rng.choice(3, p=p) for p in honest])
+    return honest, np.array([rng.choice(classes, p=p) for p in honest])
+
+
+def test_calibration_repairs_what_is_too_sure_or_not_sure_enough():
+    honest, truth = honest_votes(4000)
     assert calibration.expected_calibration_error(honest, truth) < 0.03
     for sharpness in (0.3, 1.0, 4.0):
         votes = calibration.tempered(honest, 1 / sharpness)
         assert calibration.temperature(votes, truth) == pytest.approx(sharpness, rel=0.1)
         measured = calibration.calibrate(votes[:, None, None], truth, np.arange(4000) % 4)
+        assert measured.ece_tempered < 0.04
         assert measured.ece_after < 0.04
         assert measured.ece_before > 0.1 or sharpness == 1
         assert measured.low < measured.accuracy < measured.high
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_calibration_repairs_votes_that_lean_to_one_class(classes):
+    """Which no temperature can."""
+    honest, truth = honest_votes(4000, classes)
+    leaning = honest * np.array([20.0, *[1.0] * (classes - 1)])
+    leaning /= leaning.sum(1, keepdims=True)
+    measured = calibration.calibrate(leaning[:, None, None], truth, np.arange(4000) % 4)
+    assert measured.weights
+    assert measured.ece_after < 0.03 < 0.06 < measured.ece_tempered
+    assert measured.accuracy == pytest.approx((honest.argmax(1) == truth).mean(), abs=0.02)
+    assert np.abs(measured.probabilities(leaning[:, None]) - honest).mean() < 0.02
+    assert calibration.Calibration.of(json.loads(json.dumps(measured.to_dict()))) == measured
+
+
+def test_calibration_listens_to_the_one_slice_that_knows():
+    """The mean over ten slices of which nine guess says little; together with the surest it says what is known."""
+    honest, truth = honest_votes(4000)
+    rng = np.random.default_rng(1)
+    slices = rng.dirichlet([50, 50, 50], (4000, 1, 10))
+    slices[np.arange(4000), 0, rng.integers(0, 10, 4000)] = honest
+    measured = calibration.calibrate(slices, truth, np.arange(4000) % 4)
+    assert measured.weights
+    assert measured.ece_after < 0.04
+
+
+def test_few_nets_and_a_class_without_any_get_a_temperature():
+    honest, truth = honest_votes(12)
+    measured = calibration.calibrate(honest[:, None, None], truth, np.minimum(truth, 1))
+    assert not measured.weights
+    assert measured.probabilities(honest[:, None]).shape == (12, 3)
 
 
 def test_statistics_of_kinds_say_which_kinds_there_are(made):
@@ -347,6 +385,10 @@ def test_bad_input_is_one_line(made, written, tmp_path, command):  # noqa: F811
     refused(command("audit", path, "--with", made.models, "--html", tmp_path), "cannot be written")
 
 
+MEASURED = {"temperature": 1.0, "weights": [], "nets": 9, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+MEASURED |= {"ece_before": 0.1, "ece_tempered": 0.1, "ece_after": 0.1}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -358,6 +400,11 @@ def test_bad_input_is_one_line(made, written, tmp_path, command):  # noqa: F811
         {"audit": 3},
         {"audit": {"slices": -1}},
         {"audit": {"calibration": {"temperature": 0}}},
+        {"audit": {"calibration": {**MEASURED, "temperature": 0}}},
+        {"audit": {"calibration": {**MEASURED, "weights": [[1.0] * 7] * 3}}},  # it knows two classes
+        {"audit": {"calibration": {**MEASURED, "weights": [[1.0, 2.0]]}}},
+        {"audit": {"calibration": {**MEASURED, "weights": [["1.0"] * 5] * 2}}},
+        {"audit": {"calibration": {**MEASURED, "weights": [3]}}},
         {"audit": {"reference": {"rows": "AAAA", "sizes": {}, "architecture": None}}},
         {"audit": {"reference": {"rows": 3}}},
     ],

@@ -282,7 +282,7 @@ def test_a_list_of_an_unknown_kind_in_hdf5(tmp_path):
         file.attrs["layer_names"] = ["a"]
     whole = (tmp_path / "a.h5").read_bytes()
     kind = whole.index(b"layer_names") + 16  # behind the name, filled up to a multiple of 8
-    assert whole[kind] == 0x19 and whole[kind + 1] & 15 == 1  # a list, of texts
+    assert (whole[kind], whole[kind + 1] & 15) == (0x19, 1)  # a list, of texts
     (tmp_path / "a.h5").write_bytes(whole[: kind + 1] + b"\x7f" + whole[kind + 2 :])
     assert "layer_names" in refused(read, tmp_path / "a.h5")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nws import meta as meta_classifiers
-from nws.auditing.calibration import Calibration, calibrate, tempered
+from nws.auditing.calibration import Calibration, calibrate
 from nws.auditing.reference import UNFAMILIAR, Reference, architecture
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
@@ -43,7 +43,7 @@ class Evidence:
 class Answer:
     """What one meta-classifier says of one net.
 
-    probabilities  of the classes: the mean over slices, brought to the temperature; every class is taken to be as likely beforehand
+    probabilities  of the classes: what the slices say together, calibrated; every class is taken to be as likely beforehand
     votes          slices for which each class is the most probable
     evidence       slice by slice along depth, not calibrated; a single entry when the net is read as a whole
     calibration    how its votes did on held-out nets of its own zoo; None when nobody measured it
@@ -113,6 +113,8 @@ class Auditor:
             raise NwsError(f"{self.name} reads slices of {length!r} weights: that makes no sense")
         if type(self.slices) is not int or not 1 <= self.slices <= 10_000:
             raise NwsError(f"{self.name} asks {self.slices!r} slices: that makes no sense")
+        if self.calibration and self.calibration.weights and len(self.calibration.weights) != len(self.meta.classes_):
+            raise NwsError(f"{self.name} is calibrated for another number of classes")
 
     def answer(self, specimen: Specimen) -> Answer:
         """What it says of the net; NwsError, one line, when it cannot read it."""
@@ -124,7 +126,7 @@ class Auditor:
             theta, layout = theta[kept], layout.without(self.without)
         x, starts, length = self._rows(theta, layout)
         probability = self.meta.predict_proba(x)  # (K, C)
-        said = tempered(probability.mean(0), self.calibration.temperature if self.calibration else 1.0)
+        said = self.calibration.probabilities(probability) if self.calibration else probability.mean(0)
         evidence = tuple(
             Evidence(_layer_at(layout, a + length // 2), _place(a, kept), _place(a + length - 1, kept) + 1, tuple(row))
             for a, row in zip(starts.tolist(), probability.tolist())

@@ -1,6 +1,8 @@
-"""Scores -> probabilities that mean what they say: one temperature, fitted and measured over nets that were held out.
+"""What slices say -> probabilities that mean what they say, fitted and measured over nets that were held out.
 
-After Guo et al. 2017, "On calibration of modern neural networks"; what is calibrated here is the vote over a net's slices.
+Two ways, of which the better is kept: one temperature for the mean over a net's slices (Guo et al. 2017, "On calibration of modern
+neural networks"), or a logistic regression on the logarithms of their mean and of the surest slice (after Kull et al. 2019, "Beyond
+temperature scaling", who have the mean only).
 """
 
 from __future__ import annotations
@@ -16,31 +18,42 @@ from nws.protocol import interval
 
 BINS = 10
 _HOTTEST = 20.0
-_TINY = 1e-12
+_LARGEST = 1e12
+_TINY = 1e-6  # what a class that is ruled out counts: one slice of a million
 
 
 @dataclass(frozen=True)
 class Calibration:
     """What held-out nets say about a meta-classifier's votes. Refuses nonsense when built.
 
-    temperature   of the votes; 1 leaves them as they are
-    accuracy      of the votes on held-out nets, low to high its 95% interval over nets
-    ece_before, ece_after   expected calibration error of the votes, without and with a temperature; the latter with
-                            temperatures fitted on other folds than they are measured on
+    temperature   of the mean over slices; 1 leaves it as it is
+    weights       of the regression (C, 2C + 1): for the means, the surest slices, and a constant. Empty: the temperature is better
+    accuracy      on held-out nets, low to high its 95% interval over nets
+    ece_before, ece_tempered, ece_after   expected calibration error of the mean, with a temperature, and with the better of the two
+                                          ways; each fitted on other folds than it is measured on
     """
 
     temperature: float
+    weights: tuple[tuple[float, ...], ...]
     nets: int
     accuracy: float
     low: float
     high: float
     ece_before: float
+    ece_tempered: float
     ece_after: float
 
     def __post_init__(self) -> None:
-        values = asdict(self)
+        values = {name: value for name, value in asdict(self).items() if name != "weights"}
         if not all(type(v) in (int, float) and np.isfinite(v) for v in values.values()) or not 0 < self.temperature <= 1e3:
             raise NwsError(f"a calibration needs finite numbers and a temperature above 0, got {values}")
+        widths = {len(row) for row in self.weights}
+        if widths - {2 * len(self.weights) + 1} or not all(type(v) is float and abs(v) < _LARGEST for r in self.weights for v in r):
+            raise NwsError("a calibration's weights are C rows of 2 C + 1 numbers")
+
+    def probabilities(self, slices: np.ndarray) -> np.ndarray:
+        """(..., C): what K slices say, (..., K, C), as one answer."""
+        return _answer(slices, self.temperature, np.array(self.weights))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -48,34 +61,68 @@ class Calibration:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Calibration:
         try:
-            return cls(**said)
-        except TypeError:
+            return cls(**{**said, "weights": tuple(tuple(row) for row in said["weights"])})
+        except (TypeError, KeyError):
             raise NwsError(f"a calibration has other entries than {', '.join(cls.__dataclass_fields__)}") from None
 
 
 def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> Calibration:
     """probability (n, S, K, C): of the slices of S snapshots of n held-out nets; truth (n,) their columns; fold (n,)."""
-    n, S, _, C = probability.shape
-    votes = probability.mean(2).reshape(n * S, C)
-    y, of = np.repeat(truth, S), np.repeat(fold, S)
-    after = np.empty_like(votes)
+    n, S, K, C = probability.shape
+    slices = probability.reshape(n * S, K, C)
+    votes, y, of = slices.mean(1), np.repeat(truth, S), np.repeat(fold, S)
+    cooled, weighed = np.empty_like(votes), np.empty_like(votes)
     for k in np.unique(of):
-        after[of == k] = tempered(votes[of == k], temperature(votes[of != k], y[of != k]))
-    hits = (votes.argmax(1) == y).reshape(n, S).mean(1)
+        seen, held = of != k, of == k
+        heat = temperature(votes[seen], y[seen])
+        cooled[held] = tempered(votes[held], heat)
+        weighed[held] = _answer(slices[held], heat, regression(slices[seen], y[seen]))
+    better = _brier(weighed, y) < _brier(cooled, y)
+    after = weighed if better else cooled
+    hits = (after.argmax(1) == y).reshape(n, S).mean(1)
     return Calibration(
         temperature(votes, y),
+        tuple(map(tuple, regression(slices, y).tolist())) if better else (),
         n,
         float(hits.mean()),
         *interval(hits),
-        expected_calibration_error(votes, y),
-        expected_calibration_error(after, y),
+        *(expected_calibration_error(said, y) for said in (votes, cooled, after)),
     )
+
+
+def _answer(slices: np.ndarray, heat: float, weights: np.ndarray) -> np.ndarray:
+    return _softmax(_features(slices) @ weights.T) if weights.size else tempered(slices.mean(-2), heat)
+
+
+def _features(slices: np.ndarray) -> np.ndarray:
+    """(..., K, C) -> (..., 2 C + 1)"""
+    logarithms = np.log(np.maximum(np.concatenate([slices.mean(-2), slices.max(-2)], -1), _TINY))
+    return np.concatenate([logarithms, np.ones((*logarithms.shape[:-1], 1))], -1)
+
+
+def regression(slices: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(C, 2 C + 1) of slices (n, K, C) and true columns (n,); (0, 0) when a class has no net."""
+    from sklearn.linear_model import LogisticRegression
+
+    x, C = _features(slices)[:, :-1], slices.shape[-1]
+    if len(np.unique(truth)) < C:
+        return np.empty((0, 0))
+    mean, deviation = x.mean(0), x.std(0)
+    deviation[deviation == 0] = 1
+    fitted = LogisticRegression(max_iter=2000).fit((x - mean) / deviation, truth)
+    slope, offset = fitted.coef_ / deviation, fitted.intercept_
+    if C == 2:  # it has one row
+        slope, offset = np.concatenate([-slope, slope]) / 2, np.concatenate([-offset, offset]) / 2
+    return np.column_stack([slope, offset - slope @ mean])
 
 
 def tempered(votes: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities (..., C) to the power 1 / temperature, anew with sum 1: softmax(scores / temperature) of softmax(scores)."""
-    logarithm = np.log(np.maximum(votes, _TINY)) / temperature
-    exponential = np.exp(logarithm - logarithm.max(-1, keepdims=True))
+    return _softmax(np.log(np.maximum(votes, _TINY)) / temperature)
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    exponential = np.exp(scores - scores.max(-1, keepdims=True))
     return np.asarray(exponential / exponential.sum(-1, keepdims=True))
 
 
@@ -86,15 +133,17 @@ def temperature(votes: np.ndarray, truth: np.ndarray) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    right = np.eye(votes.shape[1])[truth]
-
     def score(logarithm: float) -> float:
-        return float(((tempered(votes, np.exp(logarithm)) - right) ** 2).sum(1).mean())
+        return _brier(tempered(votes, np.exp(logarithm)), truth)
 
     grid = np.linspace(-np.log(_HOTTEST), np.log(_HOTTEST), 25)  # it may have more than one valley: a coarse look first
     best = int(np.argmin([score(x) for x in grid]))
     around = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
     return float(np.exp(minimize_scalar(score, bounds=around, method="bounded", options={"xatol": 1e-3}).x))
+
+
+def _brier(probability: np.ndarray, truth: np.ndarray) -> float:
+    return float(((probability - np.eye(probability.shape[1])[truth]) ** 2).sum(1).mean())
 
 
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:

@@ -12,7 +12,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class _Unpickler(pickle._Unpickler):
     def load_bytearray8(self) -> None:  # Python makes as many bytes as are claimed before it reads them
         raise pickle.UnpicklingError("it holds a bytearray, which torch does not write")
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
 
 def load(opened: zipfile.ZipFile, where: str) -> Any:

@@ -54,8 +54,8 @@ def audit_html(found: Audit) -> str:
 {_layers(found)}
 {_listed("Notes on the file", found.notes)}
 </main>
-<footer class="quiet">Every class is taken to be as likely beforehand. A probability is the mean over slices of the net, brought to
-a temperature that was fitted on nets the model had not seen; it holds for nets like those of the model's zoo.</footer>
+<footer class="quiet">Every class is taken to be as likely beforehand. A probability is what the slices say together, calibrated
+on nets that the model had not seen; it holds for nets like those of its zoo. What each slice says is not calibrated.</footer>
 </body>
 </html>
 """
@@ -77,7 +77,7 @@ def _answer(a: Answer) -> str:
     c = a.calibration
     measured = (
         f"right on {c.accuracy:.0%} of {c.nets} held-out nets ({c.low:.0%} to {c.high:.0%}); calibration error {c.ece_after:.1%}, "
-        f"{c.ece_before:.1%} without the temperature {c.temperature:.2f}"
+        f"{c.ece_before:.1%} without calibration"
         if c
         else "never measured on held-out nets"
     )

@@ -60,7 +60,8 @@ def read(path: Path, limits: Limits) -> Checkpoint:
 def _check_heaps(source: Path | io.BytesIO, path: Path) -> None:
     """The heaps where texts of any length lie: in one whose pieces have no length the HDF5 library goes round for ever.
 
-    A heap is GCOL, version 1, three bytes, its size; then pieces: number (0 is free space), 6 bytes, size, contents up to a multiple of 8.
+    A heap is GCOL, version 1, three bytes, its size; then pieces: number (0 is free space), 6 bytes, size, contents up to a
+    multiple of 8.
     """
     pieces = 0
     with open(path, "rb") if isinstance(source, Path) else contextlib.nullcontext() as file:

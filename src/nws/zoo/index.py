@@ -94,8 +94,7 @@ def read(root: Path) -> pd.DataFrame | None:
             return None
         frame.index = frame.index.astype("int64")
         frame = _typed(frame)
-        for _, texts in frame.select_dtypes("str").items():
-            texts.tolist()  # pyarrow looks only now whether they are UTF-8
+        frame[[name for name, kind in frame.dtypes.items() if kind == "str"]].to_numpy()  # only now pyarrow looks for UTF-8
         return frame
     except Exception:  # derived data: whatever is wrong with it, and pyarrow knows many errors, the nets tell the truth
         return None
