@@ -239,52 +239,41 @@ def test_numbers_beyond_all_numbers_in_a_table(tmp_path, seconds):
     assert item.load().net.seconds == 0
 
 
-def test_a_heap_of_hdf5_whose_pieces_have_no_length(tmp_path):
-    """The HDF5 library goes round in it for ever."""
+@pytest.fixture
+def hdf5(tmp_path):
+    """A file whose order of layers is a list of texts, and its bytes."""
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for name in ("b", "a"):
             file[f"{name}/kernel"] = np.ones((2, 2), np.float32)
         file.attrs["layer_names"] = ["b", "a"]
     assert read(tmp_path / "a.h5").names == ("b/kernel", "a/kernel")
-    whole = (tmp_path / "a.h5").read_bytes()
-    heap = whole.index(b"GCOL")
+    return tmp_path / "a.h5", (tmp_path / "a.h5").read_bytes()
+
+
+def changed_at(place, bytes_, file):
+    path, whole = file
+    path.write_bytes(whole[:place] + bytes_ + whole[place + len(bytes_) :])
+    return refused(read, path)
+
+
+def test_a_heap_of_hdf5_whose_pieces_have_no_length(hdf5):
+    """The HDF5 library goes round in it for ever."""
+    heap = hdf5[1].index(b"GCOL")
     for piece in (bytes(16), b"\x01" + bytes(7) + b"\xff" * 8, bytes(8) + b"\x08" + bytes(7)):
-        (tmp_path / "a.h5").write_bytes(whole[: heap + 16] + piece + whole[heap + 32 :])
-        assert "heap" in refused(read, tmp_path / "a.h5")
+        assert "heap" in changed_at(heap + 16, piece, hdf5)
 
 
-ROW = {
-    "property": "optimizer", "meta": "svm", "part": "all", "slice_length": None, "snapshots": [1], "accuracy": 0.5, "error": None,
-    "low": 0.4, "high": 0.6, "spread": 0.1, "vote": 0.5, "vote_low": 0.4, "vote_high": 0.6, "chance": 0.3, "classes": ["a"],
-    "n_train": 3, "n_test": 1, "n_tested": 1, "rounds": 1, "per_round": [0.5], "confusion": [[1]], "seconds": 1.0, "seed": 0,
-    "split": "rounds", "converged": False, "zoo": "z",
-}  # fmt: skip
-
-
-def test_a_heap_of_hdf5_that_hides_behind_its_version(tmp_path):
+def test_a_heap_of_hdf5_that_hides_behind_its_version(hdf5):
     """The library looks at the name of a heap and its version only, so we look for no more."""
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["a/kernel"] = np.ones((2, 2), np.float32)
-        file.attrs["layer_names"] = ["a"]
-    whole = (tmp_path / "a.h5").read_bytes()
-    heap = whole.index(b"GCOL")
-    (tmp_path / "a.h5").write_bytes(whole[: heap + 5] + b"\xff\xff\xff\x7f" + whole[heap + 9 :])
-    assert "heap" in refused(read, tmp_path / "a.h5")
+    assert "heap" in changed_at(hdf5[1].index(b"GCOL") + 5, b"\xff\xff\xff\x7f", hdf5)
 
 
-def test_a_list_of_an_unknown_kind_in_hdf5(tmp_path):
+def test_a_list_of_an_unknown_kind_in_hdf5(hdf5):
     """The HDF5 library crashes when it is read."""
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["a/kernel"] = np.ones((2, 2), np.float32)
-        file.attrs["layer_names"] = ["a"]
-    whole = (tmp_path / "a.h5").read_bytes()
-    kind = whole.index(b"layer_names") + 16  # behind the name, filled up to a multiple of 8
-    assert (whole[kind], whole[kind + 1] & 15) == (0x19, 1)  # a list, of texts
-    (tmp_path / "a.h5").write_bytes(whole[: kind + 1] + b"\x7f" + whole[kind + 2 :])
-    assert "layer_names" in refused(read, tmp_path / "a.h5")
+    kind = hdf5[1].index(b"layer_names") + 16  # behind the name, filled up to a multiple of 8
+    assert (hdf5[1][kind], hdf5[1][kind + 1] & 15) == (0x19, 1)  # a list, of texts
+    assert "layer_names" in changed_at(kind + 1, b"\x7f", hdf5)
 
 
 def test_an_index_whose_texts_are_none(tmp_path):
@@ -317,6 +306,14 @@ def test_a_pickle_that_claims_a_bytearray(tmp_path):
     with zipfile.ZipFile(tmp_path / "dataset.pt", "w") as archive:
         archive.writestr("archive/data.pkl", body)
     assert "bytearray" in refused(importers.open_source, "model-zoos", tmp_path / "dataset.pt")
+
+
+ROW = {
+    "property": "optimizer", "meta": "svm", "part": "all", "slice_length": None, "snapshots": [1], "accuracy": 0.5, "error": None,
+    "low": 0.4, "high": 0.6, "spread": 0.1, "vote": 0.5, "vote_low": 0.4, "vote_high": 0.6, "chance": 0.3, "classes": ["a"],
+    "n_train": 3, "n_test": 1, "n_tested": 1, "rounds": 1, "per_round": [0.5], "confusion": [[1]], "seconds": 1.0, "seed": 0,
+    "split": "rounds", "converged": False, "zoo": "z",
+}  # fmt: skip
 
 
 def test_results_are_what_they_must_be(tmp_path):
