@@ -16,7 +16,7 @@ from written_zoo import SNAPSHOTS, written_zoo
 
 import nws
 from nws import auditing, meta
-from nws.auditing import calibration
+from nws.auditing import calibration, reference
 from nws.auditing.reference import kind_statistics
 from nws.inputs import Inputs, Where
 from nws.report import audit_html, write_audit
@@ -144,14 +144,14 @@ def portrait(zoo, number):
 
 
 def test_the_distance_to_itself_is_small_and_to_half_of_the_zoo_is_larger(made):
-    reference = auditing.load(made.models / "svm-rbf-16").reference
-    inside = reference.distance(portrait(made.zoo, 0))
-    assert reference.percentile(inside) == 0
-    assert reference.percentile(float("inf")) == 100
-    held = [reference.percentile(reference.distance(portrait(made.all, n))) for n in range(32, 36)]
+    known = auditing.load(made.models / "svm-rbf-16").reference
+    inside = known.distance(portrait(made.zoo, 0))
+    assert known.percentile(inside) == 0
+    assert known.percentile(float("inf")) == 100
+    held = [known.percentile(known.distance(portrait(made.all, n))) for n in range(32, 36)]
     assert max(held) < 100
     adam = np.array([made.zoo.net(n).hp.optimizer == "adam" for n in made.zoo.numbers()])
-    half = replace(reference, rows=reference.rows[adam])
+    half = replace(known, rows=known.rows[adam])
     other = int(np.flatnonzero(~adam)[0])
     assert half.percentile(half.distance(portrait(made.zoo, other))) == 100
 
@@ -303,6 +303,18 @@ def test_few_nets_and_a_class_without_any_get_a_temperature():
     measured = calibration.calibrate(honest[:, None, None], truth, np.minimum(truth, 1))
     assert not measured.weights
     assert measured.probabilities(honest[:, None]).shape == (12, 3)
+
+
+def test_each_net_held_out_is_as_far_as_if_it_came_alone():
+    """Also where nets differ in the kinds of weights they have, and where one is the only one of its kind."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(20, reference.WIDTH)).astype(np.float32)
+    rows[12:19, :16] = np.nan
+    rows[19, 16:48] = np.nan
+    known = reference.Reference(rows, {}, None)
+    alone = [reference._nearest(known._places[k], np.delete(known._places, k, 0)) for k in range(20)]
+    assert_allclose(known._held_out, alone)
+    assert reference.Reference.of(known.to_dict()) is reference.Reference.of(json.loads(json.dumps(known.to_dict())))
 
 
 def test_statistics_of_kinds_say_which_kinds_there_are(made):
