@@ -298,6 +298,10 @@ def test_calibration_listens_to_the_one_slice_that_knows():
     assert measured.ece_after < 0.04
 
 
+def test_nothing_is_certain():
+    assert [auditing.percent(p) for p in (0.0, 0.876, 0.99, 0.9949, 0.9951, 1.0)] == ["0%", "88%", "99%", "99%", ">99%", ">99%"]
+
+
 def test_few_nets_and_a_class_without_any_get_a_temperature():
     honest, truth = honest_votes(12)
     measured = calibration.calibrate(honest[:, None, None], truth, np.minimum(truth, 1))

@@ -18,7 +18,7 @@ from image_files import write_idx
 from test_hostile_weights import Evil, safetensors, tensor
 from test_weights import WRITERS, small_net
 
-from nws import NwsError, importers, results, tables
+from nws import FIXED, NwsError, importers, results, tables
 from nws.images import idx
 from nws.report.tables import Tables
 from nws.weights import ordered, read
@@ -285,6 +285,16 @@ def test_an_index_whose_texts_are_none(tmp_path):
     assert sha256 in whole
     (tmp_path / "zoo/index.parquet").write_bytes(whole.replace(sha256, sha256[:7] + b"\xff" + sha256[8:]))
     assert Zoo(tmp_path / "zoo").index.equals(expected)
+
+
+def test_settings_of_a_zoo_whose_names_are_no_words(tmp_path):
+    Zoo.create(tmp_path / "zoo", FIXED, nets=3)
+    said = json.loads((tmp_path / "zoo/zoo.json").read_text())
+    said["space"] |= {"a\nb": ["adam"] * 1000}
+    (tmp_path / "zoo/zoo.json").write_text(json.dumps(said))
+    line = refused(Zoo.create, tmp_path / "zoo", FIXED, nets=3)
+    assert "was made with a\\nb=['adam'" in line
+    assert len(line) < 1000
 
 
 def test_an_entry_that_cannot_be_unpacked(tmp_path):

@@ -8,7 +8,7 @@ specimen.py      the net that is audited, and what is odd about it by itself
 """
 
 from nws.auditing.auditor import SLICES, Answer, Auditor, Evidence, learn, load
-from nws.auditing.calibration import Calibration
+from nws.auditing.calibration import Calibration, percent
 from nws.auditing.findings import Audit, Skipped, audit, examine
 from nws.auditing.reference import Reference
 from nws.auditing.specimen import Specimen
@@ -27,4 +27,5 @@ __all__ = [
     "examine",
     "learn",
     "load",
+    "percent",
 ]

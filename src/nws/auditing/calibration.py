@@ -66,6 +66,11 @@ class Calibration:
             raise NwsError(f"a calibration has other entries than {', '.join(cls.__dataclass_fields__)}") from None
 
 
+def percent(probability: float) -> str:
+    """In words for people: 0.876 is 88%. No finding is certain, so that what would be rounded to 100% is >99%."""
+    return ">99%" if probability >= 0.995 else f"{probability:.0%}"
+
+
 def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> Calibration:
     """probability (n, S, K, C): of the slices of S snapshots of n held-out nets; truth (n,) their columns; fold (n,)."""
     n, S, K, C = probability.shape

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nws.auditing.auditor import Answer, Auditor, described, load
+from nws.auditing.calibration import percent
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
 from nws.meta.saved import is_model
@@ -66,7 +67,7 @@ class Audit:
         if not trusted:
             first = next(iter(self.best.values()))
             return f"Do not trust these answers. {(*first.reasons, *first.weaknesses)[0]}"
-        clear = [f"{n} {a.best} ({max(a.probabilities):.0%})" for n, a in trusted.items() if a.clear]
+        clear = [f"{n} {a.best} ({percent(max(a.probabilities))})" for n, a in trusted.items() if a.clear]
         unsure = [name for name, answer in trusted.items() if not answer.clear]
         doubtful = [name for name in self.best if name not in trusted]
         said = [f"Probably trained with {', '.join(clear)}."] if clear else []

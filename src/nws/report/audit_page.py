@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from nws.auditing import Answer, Audit, Evidence
+from nws.auditing import Answer, Audit, Evidence, percent
 from nws.errors import NwsError
 from nws.report.page import POLICY, digest
 from nws.results import write as write_text
@@ -97,12 +97,12 @@ def _bars(a: Answer) -> str:
         rows.append(
             f'<text x="96" y="{y + 15}" text-anchor="end">{escape(_short(label))}<title>{escape(label)}</title></text>'
             f'<rect class="c{min(k, _COLOURS - 1)}" x="104" y="{y + 4}" width="{170 * p:.1f}" height="15" rx="2"></rect>'
-            f'<text class="{clear}" x="{110 + 170 * p:.1f}" y="{y + 16}">{p:.0%}</text>'
+            f'<text class="{clear}" x="{110 + 170 * p:.1f}" y="{y + 16}">{escape(percent(p))}</text>'
         )
     chance = 104 + 170 / len(a.classes)
     high = 24 * len(a.classes)
     line = f'<line class="chance" x1="{chance:.1f}" x2="{chance:.1f}" y1="0" y2="{high}"><title>chance</title></line>'
-    said = f"{a.property}: {a.best} {max(a.probabilities):.0%}"
+    said = f"{a.property}: {a.best} {percent(max(a.probabilities))}"
     return f'<svg viewBox="0 0 {_BAR} {high + 4}" role="img" aria-label="{escape(said)}">{line}{"".join(rows)}</svg>'
 
 
@@ -113,7 +113,7 @@ def _depth(a: Answer) -> str:
     for k, slice_ in enumerate(a.evidence):
         top = 0.0
         for c, p in enumerate(slice_.probabilities):
-            told = f"{slice_.layer}, weights {slice_.start:,} to {slice_.stop:,}: {a.classes[c]} {p:.0%}"
+            told = f"{slice_.layer}, weights {slice_.start:,} to {slice_.stop:,}: {a.classes[c]} {percent(p)}"
             columns.append(
                 f'<rect class="c{min(c, _COLOURS - 1)}" x="{k * wide:.2f}" y="{top:.2f}" width="{wide - 1:.2f}" '
                 f'height="{_HIGH * p:.2f}"><title>{escape(told)}</title></rect>'

@@ -12,11 +12,13 @@ from typing import Any
 
 from nws.atomic import write_whole
 from nws.errors import NwsError
+from nws.recorded import printable
 from nws.space import Space
 from nws.zoo.netfile import HEADER_LIMIT, plain
 
 FORMAT = 1  # of zoo.json; nets have their own
 NETS_LIMIT = 10_000_000
+_SHOWN = 200  # characters of a setting in a message
 _DEFAULTS: dict[str, Any] = {"space": None, "seed": 0, "nets": None, "images": {}, "settings": {}, "versions": {}}
 _TYPES: dict[str, tuple[type, ...]] = {
     "space": (dict, type(None)),
@@ -113,7 +115,11 @@ class Plan:
         """
         mine, theirs = self._identity(), wanted._identity()
         names = dict.fromkeys([*mine, *theirs])
-        return [f"{n}={mine.get(n)!r}, not {theirs.get(n)!r}" for n in names if mine.get(n) != theirs.get(n)]
+        return [
+            f"{printable(n)}={mine.get(n)!r:.{_SHOWN}}, not {theirs.get(n)!r:.{_SHOWN}}"
+            for n in names
+            if mine.get(n) != theirs.get(n)
+        ]
 
     def _identity(self) -> dict[str, Any]:
         images = {name: about.get("sha256") if isinstance(about, dict) else None for name, about in self["images"].items()}
