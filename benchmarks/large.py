@@ -3,11 +3,13 @@
     python benchmarks/large.py nets               about 5 minutes; 150 MB of disk
     python benchmarks/large.py bytes              about 5 minutes; 50 GB of apparent size, 1 MB of disk: theta is a hole in a file
     python benchmarks/large.py bytes --size 5     the same with 5 GB
+    python benchmarks/large.py runs               about 10 minutes; 2 GB of disk: import of 13,000 runs of the 2020 program
 
 A JSON row per zoo and step, each step in a process of its own: processor seconds, seconds by the clock, and the largest resident
 set (of which the interpreter and its libraries take 100 to 350 MB). `grew`: seconds relative to the row of the smaller zoo; ten
 times the nets should take at most ten times as long. Nets are fabricated, 92 weights times 5 snapshots, or
-6.25 million zeros times 20. Results: docs/benchmarks.md.
+6.25 million zeros times 20; a run has 856 weights times 20 in float64, in as many files
+as a real one, which are hard links. Results: docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -17,18 +19,22 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nws import FIXED, Layout, Net, Task, Zoo
+from nws import FIXED, Layout, Net, Task, Zoo, cnn, importers
+from nws.legacy.files import write_run
+from nws.legacy.tables import write_table
 from nws.zoo.netfile import encode, net_path
 
 SMALL = Layout(
@@ -41,7 +47,11 @@ SMALL = Layout(
 )
 WIDE = Layout([("conv1", "weight", (4, 3, 3, 3), "conv"), ("fc1", "weight", (2500, 2500), "fc")])
 SNAPSHOTS = 20
-STEPS = ("index made", "index read", "info", "verify", "slices", "classify")
+STEPS = {
+    "nets": ("index made", "index read", "info", "verify", "slices", "classify"),
+    "runs": ("import by folder", "import by table", "import again"),
+}
+STEPS["bytes"] = STEPS["nets"]
 
 
 def fabricated(number: int, layout: Layout, snapshots: int) -> Net:
@@ -92,7 +102,20 @@ def sparse(path: Path, gigabytes: float) -> int:
     return nets
 
 
+def runs(path: Path, count: int) -> None:
+    """A folder of runs/NUMBER, and nws_train.csv, their table."""
+    hp = FIXED.net(0, 0).with_(filter_size=3, width_conv=1, width_fc=8)
+    first = fabricated(0, cnn.layout(hp), SNAPSHOTS)
+    write_run(replace(first, hp=hp), path / "runs" / "000000")
+    for number in range(1, count):
+        shutil.copytree(path / "runs" / "000000", path / "runs" / f"{number:06d}", copy_function=os.link)
+    write_table(path / "nws_train.csv", sorted((path / "runs").iterdir()))
+
+
 def step(name: str, path: Path) -> Any:
+    if name.startswith("import"):
+        by = path / "runs" if name.endswith("folder") else path / "nws_train.csv"
+        return importers.fill(importers.open_source("nws2020", by), path / f"zoo by {by.stem}").nets
     zoo = Zoo(path)
     if name == "index made":
         (path / "index.parquet").unlink(missing_ok=True)
@@ -131,22 +154,22 @@ def alone(name: str, path: Path) -> None:
 
 
 def rows(kind: str, size: float, folder: Path) -> Iterator[dict[str, Any]]:
-    sizes = (2000, 20_000) if kind == "nets" else (size / 10, size)
+    sizes = {"nets": (2000, 20_000), "runs": (1300, 13_000), "bytes": (size / 10, size)}[kind]
     before: dict[str, float] = {}
     for number, wanted in enumerate(sizes):
         path = folder / f"zoo-{number}"
-        if kind == "nets":
-            nets = int(wanted)
-            many(path, nets)
-        else:
+        nets = int(wanted)
+        if kind == "bytes":
             nets = sparse(path, wanted)
+        else:
+            (many if kind == "nets" else runs)(path, nets)
         files = [file.stat() for file in path.rglob("*.safetensors")]
         about = {
             "nets": nets,
             "GB": round(sum(f.st_size for f in files) / 1e9, 2),
             "MB on disk": sum(f.st_blocks for f in files) // 2048,
         }
-        for name in STEPS:
+        for name in STEPS[kind]:
             row = measured(name, path)
             took = row.get("cpu seconds", 0.0)
             yield {**about, **row, "grew": round(took / before[name], 1) if name in before else None}
@@ -158,7 +181,7 @@ def main() -> None:
         alone(sys.argv[2], Path(sys.argv[3]))
         return
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("kind", choices=["nets", "bytes"])
+    parser.add_argument("kind", choices=list(STEPS))
     parser.add_argument("--size", type=float, default=50, help="of `bytes`: apparent gigabytes")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
