@@ -267,10 +267,8 @@ def calibration(measured: Calibration) -> str:
 
 
 def _probabilities(a: Answer) -> str:
-    from nws.auditing import percent
-
-    ranked = sorted(zip(a.probabilities, a.classes), reverse=True)
-    return ", ".join(f"{label} {percent(p)}" for p, label in ranked[:4])
+    ranked = sorted(zip(a.probabilities, a.classes, a.percentages), reverse=True)
+    return ", ".join(f"{label} {said}" for _, label, said in ranked[:4])
 
 
 def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:

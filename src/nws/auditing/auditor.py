@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nws import meta as meta_classifiers
-from nws.auditing.calibration import Calibration, calibrate
+from nws.auditing.calibration import Calibration, calibrate, percent
 from nws.auditing.reference import UNFAMILIAR, Reference, architecture
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
@@ -70,6 +70,11 @@ class Answer:
     def trusted(self) -> bool:
         """Whether there is nothing to be said against it."""
         return not self.reasons and not self.weaknesses
+
+    @builtins.property
+    def percentages(self) -> tuple[str, ...]:
+        """The probabilities for people."""
+        return tuple(percent(p) for p in self.probabilities)
 
     @builtins.property  # `property` is a field here
     def best(self) -> str:
