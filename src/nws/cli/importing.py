@@ -40,7 +40,7 @@ def import_(
         return
     rows = [("nets", f"{summary.nets:,}, {summary.imported:,} of them imported now"), ("skipped", f"{len(summary.skipped):,}")]
     rows.append(("rounding", f"weights changed by at most {summary.largest_rounding_difference:.3g} as float32"))
-    rows += [("note", f"{note} ({n:,} nets)") for note, n in summary.notes.most_common(_SHOWN)]
+    rows += [("note", f"{note} ({n:,} nets)" if n > 1 else note) for note, n in summary.notes.most_common(_SHOWN)]
     rows += [(where, why) for where, why in summary.skipped[:_SHOWN]]
     terminal.out.print(terminal.facts(rows, summary.zoo))
 
