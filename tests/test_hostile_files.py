@@ -239,43 +239,6 @@ def test_numbers_beyond_all_numbers_in_a_table(tmp_path, seconds):
     assert item.load().net.seconds == 0
 
 
-@pytest.fixture
-def hdf5(tmp_path):
-    """A file whose order of layers is a list of texts, and its bytes."""
-    h5py = pytest.importorskip("h5py")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        for name in ("b", "a"):
-            file[f"{name}/kernel"] = np.ones((2, 2), np.float32)
-        file.attrs["layer_names"] = ["b", "a"]
-    assert read(tmp_path / "a.h5").names == ("b/kernel", "a/kernel")
-    return tmp_path / "a.h5", (tmp_path / "a.h5").read_bytes()
-
-
-def changed_at(place, bytes_, file):
-    path, whole = file
-    path.write_bytes(whole[:place] + bytes_ + whole[place + len(bytes_) :])
-    return refused(read, path)
-
-
-def test_a_heap_of_hdf5_whose_pieces_have_no_length(hdf5):
-    """The HDF5 library goes round in it for ever."""
-    heap = hdf5[1].index(b"GCOL")
-    for piece in (bytes(16), b"\x01" + bytes(7) + b"\xff" * 8, bytes(8) + b"\x08" + bytes(7)):
-        assert "heap" in changed_at(heap + 16, piece, hdf5)
-
-
-def test_a_heap_of_hdf5_that_hides_behind_its_version(hdf5):
-    """The library looks at the name of a heap and its version only, so we look for no more."""
-    assert "heap" in changed_at(hdf5[1].index(b"GCOL") + 5, b"\xff\xff\xff\x7f", hdf5)
-
-
-def test_a_list_of_an_unknown_kind_in_hdf5(hdf5):
-    """The HDF5 library crashes when it is read."""
-    kind = hdf5[1].index(b"layer_names") + 16  # behind the name, filled up to a multiple of 8
-    assert (hdf5[1][kind], hdf5[1][kind + 1] & 15) == (0x19, 1)  # a list, of texts
-    assert "layer_names" in changed_at(kind + 1, b"\x7f", hdf5)
-
-
 def test_an_index_whose_texts_are_none(tmp_path):
     """It is derived from the nets, and made anew."""
     zoo = fabricated_zoo(tmp_path / "zoo")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import mmap
 import re
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from nws.weights.state import natural, numbers_only
 _DEEPEST = 20
 _HEAP = b"GCOL\x01"
 _MOST_PIECES = 200_000
+_LISTS = ("layer_names", "weight_names")
+_LONGEST_NAME = 1 << 20
 _NOT_WEIGHTS = ("optimizer", "optimizer_weights", "seed_generator")
 _KERNEL, _NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -45,7 +48,10 @@ def read(path: Path, limits: Limits) -> Checkpoint:
                 raise NwsError(f"{shown(path)} holds no model.weights.h5: it was not saved by Keras")
             source = io.BytesIO(archive.entry(opened, "model.weights.h5", limits.bytes))
             layers = _layer_order(opened)
-    _check_heaps(source, path)
+    with open(path, "rb") if isinstance(source, Path) else contextlib.nullcontext() as opened_file:
+        data = mmap.mmap(opened_file.fileno(), 0, access=mmap.ACCESS_READ) if opened_file else source.getvalue()
+        _check_heaps(data, path)
+        _check_lists(data, path)
     try:
         with h5py.File(source, "r") as file:
             found = _data_sets(file, layers, size, path, limits)
@@ -57,36 +63,59 @@ def read(path: Path, limits: Limits) -> Checkpoint:
     return Checkpoint(path, "hdf5", tuple(arrays), arrays, notes, kernels="keras")
 
 
-def _check_heaps(source: Path | io.BytesIO, path: Path) -> None:
+def _check_heaps(data: bytes | mmap.mmap, path: Path) -> None:
     """The heaps where texts of any length lie: in one whose pieces have no length the HDF5 library goes round for ever.
 
     A heap is GCOL, version 1, three bytes, its size; then pieces: number (0 is free space), 6 bytes, size, contents up to a
     multiple of 8.
     """
     pieces = 0
-    with open(path, "rb") if isinstance(source, Path) else contextlib.nullcontext() as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file else cast(io.BytesIO, source).getvalue()
-        begin = data.find(_HEAP)
-        while begin >= 0:
-            if begin + 16 > len(data):
-                raise NwsError(f"{shown(path)}: a heap of its texts is cut short: copy it anew")
-            end = begin + struct.unpack_from("<Q", data, begin + 8)[0]
-            at = begin + 16
-            while at + 16 <= end <= len(data):
-                number, size = struct.unpack_from("<H6xQ", data, at)
-                needed = 16 + size + -size % 8 if number else size
-                pieces += 1
-                if needed < 16 or at + needed > end or pieces > _MOST_PIECES:
-                    raise NwsError(f"{shown(path)}: a heap of its texts is damaged: copy it anew")
-                at += needed
-            begin = data.find(_HEAP, begin + 8)
+    begin = data.find(_HEAP)
+    while begin >= 0:
+        if begin + 16 > len(data):
+            raise NwsError(f"{shown(path)}: a heap of its texts is cut short: copy it anew")
+        end = begin + struct.unpack_from("<Q", data, begin + 8)[0]
+        at = begin + 16
+        while at + 16 <= end <= len(data):
+            number, size = struct.unpack_from("<H6xQ", data, at)
+            needed = 16 + size + -size % 8 if number else size
+            pieces += 1
+            if needed < 16 or at + needed > end or pieces > _MOST_PIECES:
+                raise NwsError(f"{shown(path)}: a heap of its texts is damaged: copy it anew")
+            at += needed
+        begin = data.find(_HEAP, begin + 8)
+
+
+def _check_lists(data: bytes | mmap.mmap, path: Path) -> None:
+    """The lists of names: the HDF5 library makes room for as much text as an entry claims, up to 4 GB, before it looks for it.
+
+    An attribute is its version, a byte, three lengths; its name, type and shape of these lengths; and entries of a length, the
+    address of a heap, and a number. In version 1 all but these are filled up to a multiple of 8, version 3 has one byte more.
+    """
+    for name in _LISTS:
+        for match in re.finditer(name.encode() + b"\0", data):
+            for head, known in ((match.start() - 8, (1, 2)), (match.start() - 9, (3,))):
+                with contextlib.suppress(struct.error, IndexError):  # the library will see that it is cut short
+                    if head >= 0 and data[head] in known and _longest_text(data, head, match.start()) > _LONGEST_NAME:
+                        raise NwsError(f"{shown(path)}: {name} claims a name beyond all lengths: the file is damaged")
+
+
+def _longest_text(data: bytes | mmap.mmap, head: int, name: int) -> int:
+    step = 8 if data[head] == 1 else 1
+    lengths = [n + -n % step for n in struct.unpack_from("<3H", data, head + 2)]
+    kind, shape, entries = (name + sum(lengths[:k]) for k in (1, 2, 3))
+    if data[kind] & 15 != 9:  # no list of texts of any length
+        return 0
+    count = math.prod(struct.unpack_from(f"<{data[shape + 1]}Q", data, shape + (8 if data[shape] == 1 else 4)))
+    return max((n for n, _, _ in struct.iter_unpack("<IQI", data[entries : entries + 16 * min(count, 1 << 20)])), default=0)
 
 
 def _data_sets(file: Any, layers: list[str], size: int, path: Path, limits: Limits) -> dict[str, np.ndarray]:
     sets: dict[str, Any] = {}
     _walk(file, "", sets, layers, limits, 0)
     check_declared(path, ((name, tuple(int(n) for n in s.shape or ()), s.dtype.itemsize) for name, s in sets.items()), limits)
-    total = sum(int(np.prod(s.shape or (), dtype=object)) * s.dtype.itemsize for s in sets.values())
+    # A chunk is unpacked whole, however little of it the data set holds.
+    total = sum(max(math.prod(s.shape or ()), math.prod(s.chunks or ())) * s.dtype.itemsize for s in sets.values())
     if total > limits.ratio * max(size, 4096):
         raise NwsError(f"{shown(path)}: {size:,} bytes would become {total:,}: this is no file of weights")
     return _named({name: np.asarray(data[()]) for name, data in sets.items()})
@@ -114,9 +143,7 @@ def _walk(group: Any, prefix: str, sets: dict[str, Any], layers: list[str], limi
 
 def _ordered(group: Any, layers: list[str]) -> list[str]:
     names = list(group)
-    said = [
-        n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in _attribute(group, "layer_names", "weight_names")
-    ]
+    said = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in _attribute(group, *_LISTS)]
     first = [name.split("/")[0] for name in [*said, *(layers if set(layers) & set(names) else [])]]
     leaf = [name.split("/")[-1] for name in said]
     order = {name: k for k, name in reversed(list(enumerate([*first, *leaf])))}
