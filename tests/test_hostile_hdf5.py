@@ -1,5 +1,6 @@
 """HDF5 files that make its library crash, go round for ever, or take memory: found by benchmarks/fuzz.py."""
 
+import re
 import struct
 
 import numpy as np
@@ -58,7 +59,20 @@ def test_a_name_that_claims_more_than_there_is(tmp_path, version):
     assert read(path).names == ("dense_2/kernel", "dense_1/kernel")
     entry = struct.pack("<IQ", 7, whole.index(b"GCOL"))
     assert whole.count(entry) == 2
-    assert "claims a name" in changed_at(whole.rindex(entry), struct.pack("<I", 1 << 29), (path, whole))
+    assert "claims more text" in changed_at(whole.rindex(entry), struct.pack("<I", 1 << 29), (path, whole))
+
+
+def test_many_names_that_are_the_same_long_text(hdf5):
+    """Each of them is made room for: 20 MB of a file of 1 MB."""
+    h5py = pytest.importorskip("h5py")
+    path = hdf5[0]
+    with h5py.File(path, "a") as file:
+        file.attrs["layer_names"] = ["x" * (1 << 20), *["y" * 9] * 19]
+    whole = path.read_bytes()
+    heaps = [match.start() for match in re.finditer(b"GCOL", whole)]
+    first = max(whole.find(struct.pack("<IQ", 1 << 20, heap)) for heap in heaps)
+    path.write_bytes(whole[:first] + whole[first : first + 16] * 20 + whole[first + 320 :])
+    assert "claims more text" in refused(read, path)
 
 
 def test_a_chunk_of_hdf5_that_is_larger_than_its_data_set(tmp_path):

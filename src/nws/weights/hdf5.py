@@ -28,7 +28,7 @@ _DEEPEST = 20
 _HEAP = b"GCOL\x01"
 _MOST_PIECES = 200_000
 _LISTS = ("layer_names", "weight_names")
-_LONGEST_NAME = 1 << 20
+_MOST_NAMES = 16 << 20  # bytes of a list of them
 _NOT_WEIGHTS = ("optimizer", "optimizer_weights", "seed_generator")
 _KERNEL, _NORM = ("kernel", "bias"), ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -96,18 +96,19 @@ def _check_lists(data: bytes | mmap.mmap, path: Path) -> None:
         for match in re.finditer(name.encode() + b"\0", data):
             for head, known in ((match.start() - 8, (1, 2)), (match.start() - 9, (3,))):
                 with contextlib.suppress(struct.error, IndexError):  # the library will see that it is cut short
-                    if head >= 0 and data[head] in known and _longest_text(data, head, match.start()) > _LONGEST_NAME:
-                        raise NwsError(f"{shown(path)}: {name} claims a name beyond all lengths: the file is damaged")
+                    if head >= 0 and data[head] in known and _claimed(data, head, match.start()) > _MOST_NAMES:
+                        raise NwsError(f"{shown(path)}: {name} claims more text than any names: the file is damaged")
 
 
-def _longest_text(data: bytes | mmap.mmap, head: int, name: int) -> int:
+def _claimed(data: bytes | mmap.mmap, head: int, name: int) -> int:
+    """Bytes of text that the entries of a list claim together: they may all point to the same."""
     step = 8 if data[head] == 1 else 1
     lengths = [n + -n % step for n in struct.unpack_from("<3H", data, head + 2)]
     kind, shape, entries = (name + sum(lengths[:k]) for k in (1, 2, 3))
     if data[kind] & 15 != 9:  # no list of texts of any length
         return 0
     count = math.prod(struct.unpack_from(f"<{data[shape + 1]}Q", data, shape + (8 if data[shape] == 1 else 4)))
-    return max((n for n, _, _ in struct.iter_unpack("<IQI", data[entries : entries + 16 * min(count, 1 << 20)])), default=0)
+    return sum(n for n, _, _ in struct.iter_unpack("<IQI", data[entries : entries + 16 * min(count, 1 << 20)]))
 
 
 def _data_sets(file: Any, layers: list[str], size: int, path: Path, limits: Limits) -> dict[str, np.ndarray]:
