@@ -53,6 +53,7 @@ def test_calibration_listens_to_the_one_slice_that_knows():
     measured = calibration.calibrate(slices, truth, np.arange(4000) % 4)
     assert measured.weights
     assert measured.ece_after < 0.04
+    assert measured.accuracy == pytest.approx((honest.argmax(1) == truth).mean(), abs=0.02)
 
 
 def test_nothing_is_certain():
