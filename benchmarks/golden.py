@@ -35,7 +35,11 @@ def nets() -> Iterator[dict[str, object]]:
         jobs = [Job(k, hp) for k, hp in enumerate(space.with_(dataset="digits").sample(NETS // 2, seed=3))]
         for engine in ENGINES:
             for net in train(jobs, {"digits": images}, Schedule(3, 3, EPOCHS), engine=engine):
-                yield {"net": f"{name} {net.number}", "engine": engine, "digest": digest(net.theta.tobytes() + net.history.tobytes())}
+                yield {
+                    "net": f"{name} {net.number}",
+                    "engine": engine,
+                    "digest": digest(net.theta.tobytes() + net.history.tobytes()),
+                }
 
 
 def rows(folder: Path) -> Iterator[dict[str, object]]:

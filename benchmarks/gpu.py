@@ -60,8 +60,9 @@ def check(sizes: Sizes, seconds: float) -> Iterator[Row]:
     """Are the nets right? Cheap, and first: figures of wrong nets are worth nothing."""
     import numpy as np
 
-    from nws import cnn, device
+    from nws import device
     from nws.bench.subject import FIXED, random_pictures
+    from nws.families import cnn2020 as cnn
     from nws.train.gpu_engine import GpuEngine
     from nws.train.torch_engine import TorchEngine
 

@@ -198,7 +198,7 @@ def _folder_of_checkpoints(folder: Path) -> None:
 def _runs_2020(folder: Path) -> None:
     from fabricated import tiny
 
-    from nws import cnn
+    from nws.families import cnn2020 as cnn
     from nws.legacy.files import write_run
     from nws.legacy.tables import write_table
 

@@ -6,9 +6,9 @@ import functools
 
 import numpy as np
 
-from nws import cnn
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import HyperParameters
 from nws.images import ImageSet
-from nws.space import HyperParameters
 
 SMALL = HyperParameters(
     dataset="noise",

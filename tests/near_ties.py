@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nws import cnn
-from nws.space import HyperParameters
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import HyperParameters
 
 Gradients = dict[str, np.ndarray]  # by tensor of the layout
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F  # noqa: N812 (PyTorch's own name for it)
 from numpy.testing import assert_array_equal
 from scipy.stats import kstest, truncnorm
 
-from nws import FIXED, MAIN, HyperParameters, cnn
-from nws.space import ARCHITECTURE
+from nws import FIXED, MAIN, HyperParameters
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import ARCHITECTURE
 
 HP = FIXED.net(0, 0)
 BIG = HP.with_(width_conv=12, width_fc=192, filter_size=7)  # enough values per tensor for statistics

@@ -9,7 +9,8 @@ import pytest
 from fabricated import fabricated_zoo
 from test_cli import nws, refused  # noqa: F401 (a fixture)
 
-from nws import FIXED, Net, NwsError, cnn, exporters, importers
+from nws import FIXED, Net, NwsError, exporters, importers
+from nws.families import cnn2020 as cnn
 from nws.net import snapshot_records
 from nws.zoo import Zoo
 

@@ -98,7 +98,7 @@ def test_a_net_does_not_depend_on_its_company():
 def test_relabelling_hidden_units_changes_gradients_only():
     rng = np.random.default_rng(0)
     theta = random_theta(FIXED, 1, rng)[0]
-    before, after = (layer_statistics(t, FIXED).reshape(-1, 16) for t in (theta, FIXED.relabel(theta, rng)))
+    before, after = (layer_statistics(t, FIXED).reshape(-1, 16) for t in (theta, FIXED.permute(theta, rng)))
     plain = len(MEASURES)
     assert_allclose(before[:, :plain], after[:, :plain], rtol=1e-9, atol=1e-12)
     assert not np.allclose(before[:, plain:], after[:, plain:])

@@ -7,11 +7,11 @@ from studied import studied_zoo
 
 from nws import gallery
 from nws.analysis import regression, statistics
+from nws.families.cnn2020 import PROPERTIES
 from nws.figures import embedding as embedding_figures
 from nws.figures import regression as regression_figures
 from nws.figures import statistics as statistics_figures
 from nws.figures import style
-from nws.space import PROPERTIES
 from nws.tables import NotForThisZooError
 
 ABOUT = {"zoo": "my $zoo_1$", "nets": 100, "version": "0.1.0", "commit": "abc1234", "settings": {}}

@@ -8,9 +8,9 @@ import torch
 from captured import RecordedLane
 
 import nws
-from nws import cnn
 from nws.device import Lane
 from nws.errors import NwsError
+from nws.families import cnn2020 as cnn
 from nws.images import ImageSet
 from nws.train import Job, Progress, Schedule, train, train_net
 from nws.train.gpu_engine import PIECE, WARM, GpuEngine

@@ -9,8 +9,9 @@ from image_files import MNIST, corner_pictures, tiny_mnist, write_cifar, write_s
 from numpy.testing import assert_array_equal
 from scipy.io import savemat
 
-from nws import cnn, images
+from nws import images
 from nws.errors import NwsError
+from nws.families import cnn2020 as cnn
 from nws.images import embedded, loading
 from nws.images.resize import to_pictures
 

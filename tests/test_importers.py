@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from test_cli import nws, refused  # noqa: F401 (a fixture)
 
-from nws import FIXED, NwsError, Recorded, Task, cnn, evaluate, importers
+from nws import FIXED, NwsError, Recorded, Task, evaluate, importers
+from nws.families import cnn2020 as cnn
 from nws.zoo import Zoo
 
 

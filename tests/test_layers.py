@@ -26,9 +26,10 @@ TIERS = (
     {"inputs"},
     {"meta", "zoo"},
     {"features", "train"},
-    {"cnn", "images", "augment", "weights"},
-    {"net", "dropout", "device"},
-    {"layout", "space", "recorded"},
+    {"images", "augment", "weights"},
+    {"net", "device"},
+    {"families"},
+    {"dropout", "layout", "recorded"},
     {"atomic", "cells"},
     {"errors"},
 )

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from nws import FIXED, HyperParameters, Layout, NwsError, cnn
+from nws import FIXED, HyperParameters, Layout, NwsError
+from nws.families import cnn2020 as cnn
 from nws.layout import STRIPS
 
 RUNS_2020 = ["fixed/0001", "fixed/0002", "main/1001", "main/1002", "main/1012"]
@@ -176,7 +177,7 @@ def test_relabelling_hidden_units_leaves_the_function(architecture: tuple[int, .
     size = dict(zip(("filter_size", "depth_conv", "depth_fc", "width_conv", "width_fc"), architecture, strict=True))
     hp = FIXED.net(0, 0).with_(**size, batch_norm=batch_norm, activation=activation, initialization="glorot_normal")
     theta, images = lively(hp, 1), torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    relabelled = cnn.layout(hp).relabel(theta, np.random.default_rng(3))
+    relabelled = cnn.layout(hp).permute(theta, np.random.default_rng(3))
     before, after = logits(hp, theta, images), logits(hp, relabelled, images)
     scale = before.abs().max().item()
     assert (before - before.mean(0)).abs().max() > 1e-3 * scale  # the function says something about its input

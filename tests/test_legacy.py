@@ -9,7 +9,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import nws
-from nws import FIXED, HyperParameters, Net, NwsError, cnn
+from nws import FIXED, HyperParameters, Net, NwsError
+from nws.families import cnn2020 as cnn
 from nws.legacy import import_weights, read_table, write_run, write_table
 from nws.legacy.tables import COLUMNS
 

@@ -12,12 +12,13 @@ import pytest
 from numpy.testing import assert_array_equal
 from test_legacy import net, table
 
-from nws import cnn, images
+from nws import images
 from nws import meta as meta_classifiers
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import PROPERTIES
 from nws.legacy import classifier, import_weights, meta_classifier, read_table, write_run, write_table
 from nws.legacy.flags import Flag, parse
 from nws.legacy.nets import Question, load, said, scores, split_validation
-from nws.space import PROPERTIES
 
 ROOT = Path(__file__).resolve().parents[1]
 # The smallest net with every kind of layer, on a handful of pictures.

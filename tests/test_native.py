@@ -10,10 +10,11 @@ import torch
 from native_nets import SMALL, pictures, theta_with_norms
 from torch.nn import functional
 
-from nws import augment, cnn
+from nws import augment
 from nws.errors import NwsError
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import MAIN, PROPERTIES, HyperParameters
 from nws.images import ImageSet
-from nws.space import MAIN, PROPERTIES, HyperParameters
 from nws.train import native_engine, runners
 from nws.train.native_engine import NativeEngine, _native, why_not
 from nws.train.torch_engine import TorchEngine

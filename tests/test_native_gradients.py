@@ -10,8 +10,8 @@ import torch
 from native_nets import SMALL, pictures, theta_with_norms
 from near_ties import Exact, Gradients
 
-from nws import cnn
-from nws.space import PROPERTIES, HyperParameters
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import PROPERTIES, HyperParameters
 from nws.train.native_engine import NativeEngine, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from nws import images
-from nws.space import MAIN
+from nws.families.cnn2020 import MAIN
 from nws.train.loop import Job, Schedule, train_net
 from nws.train.native_engine import NativeEngine, why_not
 from nws.train.torch_engine import TorchEngine

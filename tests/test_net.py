@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nws import FIXED, Net, NwsError, cnn
+from nws import FIXED, Net, NwsError
+from nws.families import cnn2020 as cnn
 from nws.net import HISTORY, snapshot_records
 
 HP = FIXED.net(0, 0).with_(filter_size=3, width_conv=1, depth_fc=1, width_fc=2)

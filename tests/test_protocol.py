@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 import nws
-from nws import cnn, results
+from nws import results
 from nws.errors import NwsError
 from nws.evaluation import evaluate
+from nws.families import cnn2020 as cnn
 from nws.inputs import Inputs, Where
 from nws.net import HISTORY, Net
 from nws.protocol import Task, draw_round, interval

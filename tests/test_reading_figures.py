@@ -6,7 +6,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_figures import result
 
-from nws import FIXED, cnn, features, results
+from nws import FIXED, features, results
+from nws.families import cnn2020 as cnn
 from nws.figures import importance, maps, reading
 from nws.tables import NotForThisZooError
 

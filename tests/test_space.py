@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
 from nws import FIXED, MAIN, HyperParameters, NwsError, Space
-from nws.space import ARCHITECTURE, PROPERTIES
+from nws.families.cnn2020 import ARCHITECTURE, CNN2020, PROPERTIES
 
 GOOD = {
     "dataset": "mnist",
@@ -179,7 +179,7 @@ def test_spaces_refuse_nonsense(options: dict[str, object], cure: str) -> None:
 
 def test_a_space_needs_every_property() -> None:
     with pytest.raises(NwsError, match="learning_rate"):
-        Space({"dataset": ("mnist",)})
+        Space({"dataset": ("mnist",)}, CNN2020)
 
 
 @pytest.mark.parametrize(("seed", "number"), [(-1, 0), (2**32, 0), (0, -1), (0, 2**32)])

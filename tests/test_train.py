@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import nws
-from nws import cnn
 from nws.errors import NwsError
+from nws.families import cnn2020 as cnn
 from nws.images import ImageSet
 from nws.net import snapshot_records
 from nws.train import Job, Progress, Schedule, train, train_net

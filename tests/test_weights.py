@@ -7,7 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from nws import FIXED, cnn
+from nws import FIXED
+from nws.families import cnn2020 as cnn
 from nws.weights import ordered, read
 
 HP = FIXED.net(0, 0).with_(filter_size=3, width_conv=2, width_fc=8)

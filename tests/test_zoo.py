@@ -37,7 +37,7 @@ def test_a_net_comes_back_bit_for_bit(zoo):
 
 
 def test_real_theta_and_a_history_never_measured(tmp_path):
-    from nws import cnn
+    from nws.families import cnn2020 as cnn
 
     hp = FIXED.net(0, 0).with_(filter_size=3, width_conv=1, width_fc=4)
     net = Net(0, hp, cnn.layout(hp), cnn.initialize(hp, np.random.default_rng(0))[None], np.zeros(1, int), np.empty((0, 5)))
@@ -174,7 +174,7 @@ def test_folder_not_writable(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": 2}', "format 2 was written by a newer nws: upgrade nws"),
+        ('{"format": 4}', "format 4 was written by a newer nws: upgrade nws"),
         ("", "cannot be read as the plan"),
         ("[" * 100_000, "cannot be read as the plan"),
         ('{"format": "1"}', "cannot be read as the plan"),
@@ -321,7 +321,7 @@ def test_a_zoo_goes_to_another_process(zoo):
 
 def test_summary_is_json_and_adds_up(zoo):
     facts = json.loads(json.dumps(zoo.summary(), allow_nan=False))
-    assert (facts["nets"], facts["planned"], facts["seed"], facts["format"]) == (12, 12, 3, 1)
+    assert (facts["nets"], facts["planned"], facts["seed"], facts["format"]) == (12, 12, 3, 3)
     assert facts["status"] == {"diverged": 1, "ok": 11}
     assert facts["split"] == {"test": 3, "train": 9}
     for name, counts in facts["properties"].items():

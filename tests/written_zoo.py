@@ -3,7 +3,7 @@
 import numpy as np
 
 import nws
-from nws import cnn
+from nws.families import cnn2020 as cnn
 from nws.net import HISTORY, Net
 from nws.zoo import Zoo
 

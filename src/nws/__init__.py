@@ -8,12 +8,15 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nws import cnn
+from nws import families
 from nws.errors import NwsError
+from nws.families import Family, Record
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import FIXED, MAIN, HyperParameters
+from nws.families.space import Config, Property, Space
 from nws.layout import Layout
 from nws.net import Net
 from nws.recorded import Recorded
-from nws.space import FIXED, MAIN, HyperParameters, Space
 
 if TYPE_CHECKING:
     from nws import auditing, exporters, features, figures, images, importers, legacy, meta, train, weights
@@ -43,11 +46,15 @@ _MODULES = ("auditing", "exporters", "features", "figures", "images", "importers
 __all__ = [
     "FIXED",
     "MAIN",
+    "Config",
+    "Family",
     "HyperParameters",
     "ImageSet",
     "Layout",
     "Net",
     "NwsError",
+    "Property",
+    "Record",
     "Recorded",
     "Result",
     "Space",
@@ -58,6 +65,7 @@ __all__ = [
     "cnn",
     "evaluate",
     "exporters",
+    "families",
     "features",
     "figures",
     "images",

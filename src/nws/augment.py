@@ -12,7 +12,7 @@ import math
 import torch
 from torch.nn import functional
 
-from nws.space import AUGMENTATION as RANGES
+from nws.families.cnn2020 import AUGMENTATION as RANGES
 
 CHUNK = 64  # images at a time: the float pictures of a chunk stay in the cache
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from nws import figures, results, sampling, terminal
+from nws.families.cnn2020 import FIXED
 from nws.inputs import Inputs
 from nws.protocol import Result, Task
-from nws.space import FIXED
 from nws.train import Schedule
 from nws.zoo import Zoo
 

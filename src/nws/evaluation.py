@@ -12,9 +12,9 @@ import numpy as np
 
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
+from nws.families.space import Property
 from nws.inputs import Inputs, Where
 from nws.protocol import Result, Round, Task, draw_folds, draw_round, error_interval, interval
-from nws.space import Property
 from nws.zoo import Zoo
 
 OWN_SLICE = {"weights": 5000, "statistics": None, "layer-statistics": None}  # when a task leaves the slice to the meta-classifier

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError, unknown
+from nws.families.base import HISTORY
+from nws.families.space import Config
 from nws.layout import Layout
 from nws.recorded import Recorded
-from nws.space import HyperParameters
 
-# Columns of `Net.history`, a row per record. Accuracies are fractions of clean images in evaluation mode.
-HISTORY = ("step", "train_accuracy", "validation_accuracy", "test_accuracy", "filtered_validation_accuracy")
 STATUSES = ("ok", "diverged")
 
 
@@ -30,13 +29,14 @@ class Net:
     hp       what was chosen before the training, or what the source of a foreign net recorded of it
     theta    (S, P) float32: snapshot s is theta[s - 1]; its tensors lie where `layout` says
     epoch    (S,) int: epochs trained when the snapshot was taken; 0 is the initialization
-    history  (T, 5) float64, columns `HISTORY`, a row per epoch, the initialization first
+    history  (T, M) float64, columns `measures`, a row per record (one per epoch), the initialization first
     status   "ok", or "diverged" when weights or loss stopped being finite (the last records then hold NaN or inf)
     about    provenance: seed, engine, image checksums, versions ... (str -> JSON value)
+    measures names of the columns of `history`; `nws.families.base.HISTORY` unless its family measures something else
     """
 
     number: int
-    hp: HyperParameters | Recorded
+    hp: Config | Recorded
     layout: Layout
     theta: np.ndarray
     epoch: np.ndarray
@@ -44,6 +44,7 @@ class Net:
     status: str = "ok"
     seconds: float = 0.0
     about: Mapping[str, Any] = field(default_factory=dict)
+    measures: tuple[str, ...] = HISTORY
 
     def __post_init__(self) -> None:
         at = f"net {self.number}"
@@ -55,8 +56,8 @@ class Net:
             raise NwsError(f"{at}: theta has {self.theta.shape[1]:,} weights, its layout {self.layout.size:,}")
         if self.epoch.shape != self.theta.shape[:1] or np.any(np.diff(self.epoch) < 0):
             raise NwsError(f"{at}: epoch must give one number per snapshot, not falling")
-        if self.history.ndim != 2 or self.history.shape[1] != len(HISTORY):
-            raise NwsError(f"{at}: history must be (records, {len(HISTORY)}), got {self.history.shape}")
+        if self.history.ndim != 2 or self.history.shape[1] != len(self.measures) or "step" not in self.measures[:1]:
+            raise NwsError(f"{at}: history must be (records, {len(self.measures)}), 'step' first, got {self.history.shape}")
         if self.status not in STATUSES:
             raise unknown(f"{at}: status", self.status, STATUSES)
         if self.status == "ok" and not np.isfinite(self.theta).all():
@@ -65,4 +66,6 @@ class Net:
     @property
     def test_accuracy(self) -> float:
         """At the last snapshot; NaN when it was never measured."""
-        return float(self.history[-1, HISTORY.index("test_accuracy")]) if len(self.history) else float("nan")
+        if not len(self.history) or "test_accuracy" not in self.measures:
+            return float("nan")
+        return float(self.history[-1, self.measures.index("test_accuracy")])

@@ -15,8 +15,8 @@ import numpy as np
 
 from nws import __version__
 from nws.errors import NwsError, unknown
+from nws.families.cnn2020 import PROPERTIES
 from nws.layout import PARTS, STRIPS
-from nws.space import PROPERTIES
 
 SPLITS = ("rounds", "stored")
 STRIPPED_AT = ("test", "both")
@@ -27,7 +27,7 @@ TEST_SHARE = 0.25
 class Task:
     """What is to be read from what. Refuses nonsense when built.
 
-    property      a name of `Zoo.properties`: one of `nws.space.PROPERTIES`, or what the source of a foreign zoo recorded
+    property      a name of `Zoo.properties`: one of `nws.families.cnn2020.PROPERTIES`, or what the source of a foreign zoo recorded
     snapshots     numbers from 1; empty is the last four of the zoo, the paper's choice for whole nets
     slice_length  consecutive weights the meta-classifier sees, or "whole"; None is its own choice: the SVMs read whole
                   parts, the DMC 5,000 weights. Layer-wise statistics always need whole nets.

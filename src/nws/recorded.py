@@ -19,7 +19,7 @@ _MOST, _LONGEST_NAME, _LONGEST_TEXT = 256, 200, 1000
 class Recorded:
     """The properties of a net that nws did not train: name -> text, number or switch. Refuses nonsense when built.
 
-    A name of `nws.space.PROPERTIES` means the same here, but any of them may be absent, and a value outside our options (the
+    A name of the paper's hyper-parameters means the same here, but any of them may be absent, and a value outside our options (the
     optimizer "sgd") stays what it is. Text is data: whoever prints it escapes it.
     """
 
@@ -48,6 +48,14 @@ class Recorded:
 
     def to_dict(self) -> dict[str, Any]:
         return dict(self.values)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.values.get(name, default)
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.__dict__.get("values", ()):
+            return self.values[name]
+        raise AttributeError(f"nobody recorded {name!r} of this net")
 
 
 def printable(text: Any) -> str:

@@ -21,10 +21,10 @@ from nws.atomic import write_whole
 from nws.cells import csv_of
 from nws.errors import NwsError
 from nws.evaluation import Fitted, evaluate, fits
+from nws.families.cnn2020 import PROPERTIES
 from nws.inputs import Inputs
 from nws.protocol import Result, Round, Task
 from nws.recorded import printable
-from nws.space import PROPERTIES
 from nws.zoo import Zoo
 
 

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nws import images as image_sets
+from nws.families.cnn2020 import HyperParameters
+from nws.families.space import Space
 from nws.images import ImageSet
 from nws.net import Net
-from nws.space import HyperParameters, Space
 from nws.train import native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
 from nws.train.runners import default_workers, make_engine, train

@@ -18,7 +18,8 @@ import pandas as pd
 from scipy import linalg
 
 from nws.analysis.statistics import image_sets, usable
-from nws.space import PROPERTIES, Property
+from nws.families.cnn2020 import PROPERTIES
+from nws.families.space import Property
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from nws import cnn
 from nws.bench.subject import FIXED, LARGEST, SMALLEST, operations, random_pictures
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import HyperParameters
 from nws.images import ImageSet
-from nws.space import HyperParameters
 from nws.train.native_engine import NativeEngine, why_not
 
 NETS = {"fixed": FIXED, "smallest": SMALLEST, "largest": LARGEST}

@@ -13,7 +13,7 @@ import numpy as np
 from nws import images
 from nws.bench.engine import matrix_product
 from nws.bench.whole import nws_sample
-from nws.space import PROPERTIES
+from nws.families.cnn2020 import PROPERTIES
 
 EPOCHS = 20
 LIMITS = {True: (110.0, 670), False: (105.0, 509)}  # augmentation -> seconds aimed at, seconds of the 2020 program on a Zen 4 core

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nws import cnn
 from nws.bench.pairs import Work, paired
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import FIXED
 from nws.features import PERCENTILES, layer_statistics, statistics
 from nws.layout import Layout
-from nws.space import FIXED
 
 
 def rows(quick: bool = False) -> Iterator[dict[str, Any]]:

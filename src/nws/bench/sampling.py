@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from nws import cnn, images
+from nws import images
 from nws.bench.subject import LARGEST
 from nws.bench.whole import nws_sample
 from nws.errors import NwsError
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import FIXED, HyperParameters
 from nws.images import ImageSet
-from nws.space import FIXED, HyperParameters
 from nws.train.loop import DECAY, Job, Progress, Schedule, epoch_batches, split_validation
 from nws.train.native_engine import NativeEngine, why_not
 from nws.train.runners import cores, train

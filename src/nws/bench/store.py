@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from nws import cnn
 from nws.bench.pairs import paired, seconds
 from nws.errors import NwsError
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import FIXED
 from nws.net import Net
-from nws.space import FIXED
 from nws.zoo import Zoo
 from nws.zoo.netfile import net_path
 

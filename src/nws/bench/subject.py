@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nws import cnn
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import HyperParameters
 from nws.images import ImageSet
-from nws.space import HyperParameters
 
 FIXED = HyperParameters("noise", 1e-3, 64, True, False, "adam", "relu", "glorot_uniform", 5, 3, 2, 8, 128)
 SMALLEST = FIXED.with_(filter_size=3, depth_conv=3, depth_fc=2, width_conv=4, width_fc=64)

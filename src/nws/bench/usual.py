@@ -15,8 +15,8 @@ from PIL import Image, ImageEnhance
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from nws import cnn
-from nws.space import HyperParameters
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import HyperParameters
 
 
 def to_tensor(picture: Image.Image) -> torch.Tensor:

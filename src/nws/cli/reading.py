@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from nws.cli.app import Json, ZooPath, app, named, positive, print_json, snapshot_numbers
 from nws.errors import NwsError, unknown
+from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
-from nws.space import PROPERTIES
 
 if TYPE_CHECKING:
     from nws.protocol import Task

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from nws import __version__
 from nws.cli.app import Json, ZooPath, app, named, positive, print_json
 from nws.errors import NwsError, unknown
-from nws.space import PROPERTIES, SPACES
+from nws.families.cnn2020 import PROPERTIES, SPACES
 
 if TYPE_CHECKING:
     from nws.zoo import Zoo

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nws.families.cnn2020 import PROPERTIES
 from nws.figures import style
-from nws.space import PROPERTIES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nws.families.cnn2020 import ARCHITECTURE
 from nws.figures import style
-from nws.space import ARCHITECTURE
 from nws.tables import NotForThisZooError
 
 if TYPE_CHECKING:

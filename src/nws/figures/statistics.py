@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from nws.families.cnn2020 import PROPERTIES
 from nws.figures import style
-from nws.space import PROPERTIES
 from nws.tables import NotForThisZooError
 
 if TYPE_CHECKING:

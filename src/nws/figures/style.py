@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nws.errors import NwsError
-from nws.space import PROPERTIES
+from nws.families.cnn2020 import PROPERTIES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from nws.errors import NwsError
 
-SIDE = 32  # of a picture in pixels
-MAX_CLASSES = 20  # output units of the nets (A.1)
+SIDE = 32  # of a picture in pixels, where nothing else is asked for: the paper's nets
+MAX_CLASSES = 10_000
 # Which images a limit keeps must not depend on the zoo: two zoos with the same --limit have seen the same images.
 _SUBSET_SEED = 2020
 
@@ -21,7 +22,8 @@ _SUBSET_SEED = 2020
 class ImageSet:
     """Training and test images with labels. Refuses nonsense when built.
 
-    x_train, x_test  (N, 32, 32, 3) uint8, red-green-blue, row by row from the top left
+    x_train, x_test  (N, rows, columns, channels) uint8, red-green-blue or grey, row by row from the top left; 32 x 32 x 3 for
+                     the paper's nets
     y_train, y_test  (N,) int64, 0 to len(classes) - 1 (uint8 is accepted and converted)
     classes          what the labels mean
     about            provenance (str -> JSON value): source, files (name -> sha256), official (is every file, byte for byte, that
@@ -41,13 +43,30 @@ class ImageSet:
         at = f"image set {self.name}"
         classes = tuple(str(c) for c in self.classes)
         if not 1 <= len(classes) <= MAX_CLASSES:
-            raise NwsError(f"{at} has {len(classes)} classes: the nets have {MAX_CLASSES} outputs, give 1 to {MAX_CLASSES} classes")
+            raise NwsError(f"{at} has {len(classes)} classes: give 1 to {MAX_CLASSES:,}")
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise NwsError(f"{at}: training pictures are {self.x_train.shape[1:]}, test pictures {self.x_test.shape[1:]}")
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "y_train", _checked(f"{at}, training", self.x_train, self.y_train, len(classes)))
         object.__setattr__(self, "y_test", _checked(f"{at}, test", self.x_test, self.y_test, len(classes)))
         start = {"source": "arrays", "files": {}, "official": False, "limit": None, "limit_test": None}
         found = {"n_train": len(self.y_train), "n_test": len(self.y_test), "sha256": self._sha256()}
         object.__setattr__(self, "about", {**start, **self.about, **found})
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(rows, columns, channels) of every picture."""
+        rows, columns, channels = self.x_train.shape[1:]
+        return rows, columns, channels
+
+    def resized(self, side: int, channels: int) -> ImageSet:
+        """The same set with pictures of side x side x channels: bilinear, or the mean of pixels when made smaller; grey is the mean
+        of the colours. The last few are remembered, since many nets of a zoo ask for the same."""
+        return self if self.shape == (side, side, channels) else _resized(self, side, channels)
+
+    def labelled(self, y_train: np.ndarray) -> ImageSet:
+        """The same set with other training labels (N,); the same object where they are the same array."""
+        return self if y_train is self.y_train else replace(self, y_train=y_train)
 
     def limited(self, limit: int | None = None, limit_test: int | None = None) -> ImageSet:
         """The same set with `limit` training and `limit_test` test images, balanced over the classes; None keeps all.
@@ -95,11 +114,21 @@ class ImageSet:
         return digest.hexdigest()
 
 
+@lru_cache(maxsize=4)
+def _resized(images: ImageSet, side: int, channels: int) -> ImageSet:
+    from nws.images.resize import resized
+
+    x_train, x_test = (resized(x, side, channels) for x in (images.x_train, images.x_test))
+    return replace(images, x_train=x_train, x_test=x_test)
+
+
 def _checked(at: str, x: np.ndarray, y: np.ndarray, classes: int) -> np.ndarray:
     """y as int64; NwsError when x or y is not what the nets take."""
-    if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (SIDE, SIDE, 3):
+    if not isinstance(x, np.ndarray) or x.dtype != np.uint8 or x.ndim != 4 or 0 in x.shape[1:3] or x.shape[3] not in (1, 3):
         got = f"{x.shape} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
-        raise NwsError(f"{at}: pictures must be (N, {SIDE}, {SIDE}, 3) uint8, got {got}; nws.images.register converts other sizes")
+        raise NwsError(
+            f"{at}: pictures must be (N, rows, columns, 1 or 3) uint8, got {got}; nws.images.register takes (N, H, W) too"
+        )
     if not isinstance(y, np.ndarray) or y.dtype not in (np.uint8, np.int64) or y.ndim != 1:
         got = f"{y.shape} {y.dtype}" if isinstance(y, np.ndarray) else type(y).__name__
         raise NwsError(f"{at}: labels must be (N,) uint8 or int64, got {got}")

@@ -74,19 +74,22 @@ def register(
     x_test: np.ndarray,
     y_test: np.ndarray,
     classes: Sequence[str] | None = None,
+    *,
+    keep_size: bool = False,
 ) -> ImageSet:
     """Arrays of one's own as the image set `name`, which `load` then returns (in this process; worker processes are handed
     image sets, not names). Registering a name again replaces it.
 
     x (N, 32, 32, 3) uint8; or (N, H, W), (N, H, W, 1), (N, H, W, 3), which are resized bilinearly (half-pixel centres), grey
-    being replicated. y (N,) whole numbers from 0. `classes` are the labels' meanings, "0", "1", ... when not given.
+    being replicated; keep_size=True leaves rows, columns and channels as they are, for other families than the paper's.
+    y (N,) whole numbers from 0. `classes` are the labels' meanings, "0", "1", ... when not given.
     """
     at = f"image set {name!r}"
     if name in NAMES:
         raise NwsError(f"{at} is built in: register yours under another name")
     if not isinstance(name, str) or not name.isprintable() or not name.strip() or name[:1] in ". " or set(name) & set("/\\,"):
         raise NwsError(f"{at}: a name must be printable, without / \\ or comma, and not start with a dot or a blank")
-    x_train, x_test = _pictures(f"{at}, training", x_train), _pictures(f"{at}, test", x_test)
+    x_train, x_test = (_pictures(f"{at}, {half}", x, keep_size) for half, x in (("training", x_train), ("test", x_test)))
     y_train, y_test = _labels(f"{at}, training", y_train), _labels(f"{at}, test", y_test)
     if classes is None:
         classes = [str(c) for c in range(int(max(y_train.max(initial=0), y_test.max(initial=0))) + 1)]
@@ -94,10 +97,12 @@ def register(
     return _registered[name]
 
 
-def _pictures(at: str, x: np.ndarray) -> np.ndarray:
+def _pictures(at: str, x: np.ndarray, keep_size: bool) -> np.ndarray:
     x = np.asarray(x)
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or 0 in x.shape or (x.ndim == 4 and x.shape[3] not in (1, 3)):
         raise NwsError(f"{at}: pictures must be (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8, got {x.shape} {x.dtype}")
+    if keep_size:
+        return x[..., None] if x.ndim == 3 else x
     return to_pictures(x)
 
 

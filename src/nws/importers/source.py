@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError
+from nws.families.cnn2020 import HyperParameters
 from nws.net import HISTORY, Net
 from nws.recorded import Recorded
-from nws.space import HyperParameters
 from nws.weights import Ordered
 
 
@@ -117,8 +117,8 @@ def net_of(
 
 
 def _hyper_parameters(recorded: Recorded, weights: Ordered) -> HyperParameters | Recorded:
-    from nws import cnn
-    from nws.space import PROPERTIES
+    from nws.families import cnn2020 as cnn
+    from nws.families.cnn2020 import PROPERTIES
 
     if set(recorded.values) != set(PROPERTIES):
         return recorded

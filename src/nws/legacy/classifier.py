@@ -9,12 +9,12 @@ from pathlib import Path
 
 from nws import images as image_sets
 from nws.errors import NwsError, unknown
+from nws.families.cnn2020 import FIXED, MAIN, HyperParameters
 from nws.images import ImageSet
 from nws.legacy.files import make_folder, refuse_existing, write_run
 from nws.legacy.flags import Flag, exit_code, parse, show
 from nws.legacy.tables import COLUMNS
 from nws.net import Net
-from nws.space import FIXED, MAIN, HyperParameters
 from nws.train import Job, Progress, Schedule, train
 
 _IN_PAPER = "the paper fixes it (A.1, A.2)"

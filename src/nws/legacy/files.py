@@ -23,8 +23,8 @@ import numpy as np
 from nws.atomic import flush_folder, write_whole
 from nws.cells import guarded
 from nws.errors import NwsError
+from nws.families.cnn2020 import HyperParameters
 from nws.net import Net
-from nws.space import HyperParameters
 
 _RECORD = 5  # values in a row of error.bin
 _TRAIN, _TEST = 1, 3  # its columns that import_weights returns

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError
+from nws.families.space import Property
 from nws.legacy.tables import Row, Table, Tell, balanced, options_of
-from nws.space import Property
 
 SLICES = 10  # evenly spread over each vector when accuracies are measured
 

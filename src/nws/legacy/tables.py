@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nws import cnn
 from nws.atomic import write_whole
 from nws.cells import unguarded
 from nws.errors import NwsError
+from nws.families import cnn2020 as cnn
+from nws.families.cnn2020 import PROPERTIES, HyperParameters
+from nws.families.space import Property
 from nws.legacy.files import Run, csv_text, inside
 from nws.recorded import parsed
-from nws.space import PROPERTIES, HyperParameters, Property
 
 PROPS: tuple[Property, ...] = tuple(PROPERTIES.values())  # --prop counts these from 0
 COLUMNS = tuple(p.column_2020 for p in PROPS)
@@ -82,7 +83,7 @@ def import_weights(
 ) -> Weights:
     """The weights of a table's runs with the labels of property `prop`, as the 2020 program loads them.
 
-    prop     0 dataset, 1 learning rate, 2 batch size ... in column order (see `nws.space.PROPERTIES`)
+    prop     0 dataset, 1 learning rate, 2 batch size ... in column order (see `nws.families.cnn2020.PROPERTIES`)
     steps    snapshots, numbered from 1
     uniform  balance the classes: each gives as many runs as the rarest that has any, in table order
     root     a further folder that the table's paths may lie in

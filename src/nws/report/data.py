@@ -11,11 +11,12 @@ import numpy as np
 from nws import results
 from nws.analysis import statistics
 from nws.errors import NwsError
+from nws.families.cnn2020 import ARCHITECTURE
+from nws.families.space import Property
 from nws.figures.reading import effort
 from nws.report import findings, glance
 from nws.report.packing import packed, plain, quantised, rows
 from nws.report.tables import Tables
-from nws.space import ARCHITECTURE, Property
 from nws.zoo import Zoo
 from nws.zoo.select import converged_mask
 

@@ -16,10 +16,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from nws import cnn
 from nws.device import Lane, Mark
+from nws.families.space import Config
 from nws.images import ImageSet
-from nws.space import HyperParameters
 from nws.train.torch_engine import Resident, TorchEngine
 
 PIECE = 8  # steps queued at a time
@@ -38,12 +37,12 @@ class GpuEngine(TorchEngine):
 
     def __init__(
         self,
-        hp: HyperParameters,
+        hp: Config,
         theta: np.ndarray,
         images: ImageSet | Resident,
         seed: int,
         *,
-        dropout: float = cnn.DROPOUT,
+        dropout: float | None = None,
         lane: Lane,
     ):
         self._lane = lane

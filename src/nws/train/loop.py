@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nws import __version__, cnn
+from nws import __version__
 from nws.errors import NwsError
+from nws.families.base import walk
+from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net, snapshot_records
-from nws.space import HyperParameters
 from nws.train.early_stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 VALIDATION_SHARE = 0.1
 DECAY = 0.96  # of the learning rate, after each epoch
 MAX_EPOCHS = 1000  # as in the 2020 program; early stopping comes long before
+# What a net's streams of random numbers are for. From 1: numpy pads with zeros, so that purpose 0 would be the stream the
+# hyper-parameters were drawn from; 4 is that of rounds, 5 that of slices.
+ORDER, INITIAL, ENGINE, NOISE, OWN = 1, 2, 3, 6, 7
 
 
 class Engine(Protocol):
@@ -45,8 +49,8 @@ class Engine(Protocol):
         """Do what was put off, in order; go on after each mark once the device has passed it. Nothing to do on a CPU."""
 
 
-# (hyper-parameters, initial theta, images, seed of dropout and augmentation) -> engine
-MakeEngine = Callable[[HyperParameters, np.ndarray, ImageSet, int], Engine]
+# (config, initial theta, images, seed of dropout and augmentation) -> engine
+MakeEngine = Callable[[Config, np.ndarray, ImageSet, int], Engine]
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class Progress:
     epoch: int
     validation_accuracy: float
     images: int  # trained on since the last word
-    record: tuple[float, ...]  # the record's row of the history, columns `nws.net.HISTORY`
+    record: tuple[float, ...]  # the record's row of the history, columns as the family's `measures`
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Job:
     """Net `number` of a zoo, to be trained with these hyper-parameters."""
 
     number: int
-    hp: HyperParameters
+    hp: Config
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ def train_net(
     tell: Callable[[Progress], None] = lambda progress: None,
 ) -> Net:
     """Train one net, from beginning to end. It never depends on order or load."""
+    if job.hp.family.train is not None:
+        return _train_own(job, images, schedule, tell)
     whole = train_in_turns(job, images, make_engine, schedule, tell)
     while True:
         try:
@@ -119,10 +125,12 @@ def train_in_turns(
     """
     number, hp, seed = job.number, job.hp, schedule.seed
     started = time.perf_counter()
-    # From 1: numpy pads with zeros, so that purpose 0 would be the stream the hyper-parameters were drawn from.
-    order, initial, stream = (np.random.default_rng([seed, number, purpose]) for purpose in (1, 2, 3))
-    engine = make_engine(hp, cnn.initialize(hp, initial), images, int(stream.integers(2**63)))
+    order, initial, stream, noise = (_stream(seed, number, purpose) for purpose in (ORDER, INITIAL, ENGINE, NOISE))
+    checksum = images.about["sha256"]
+    images = hp.family.pictures(hp, images)
     validation, training = split_validation(len(images.y_train), order)
+    labels = noisy(images.y_train, training, hp.get("label_noise", 0.0), len(images.classes), noise)
+    engine = make_engine(hp, hp.family.init(hp, initial), images.labelled(labels), int(stream.integers(2**63)))
     # As many training images as validation images tell the training accuracy: it is for the curves, not for decisions.
     watched = training[: len(validation)]
     stopping = EarlyStopping()
@@ -132,7 +140,7 @@ def train_in_turns(
         seen = 0
         loss: float | np.ndarray = 0.0
         if epoch > 0:  # the first record is the initialization
-            batches = epoch_batches(images.y_train, training, hp.batch_size, order)
+            batches = epoch_batches(labels, training, hp.batch_size, order)
             loss = engine.train(batches, learning_rate)
             learning_rate *= DECAY
             step, seen = step + len(batches), batches.size
@@ -147,18 +155,59 @@ def train_in_turns(
             status = "diverged"
         if stop or status == "diverged":
             break
+    about = {"engine": engine.name, "images": checksum}
+    return _net(job, schedule, records, history, status, time.perf_counter() - started, about)
+
+
+def _train_own(job: Job, images: ImageSet, schedule: Schedule, tell: Callable[[Progress], None]) -> Net:
+    """As `train_in_turns`, the records being those of the family's own training."""
+    family, started = job.hp.family, time.perf_counter()
+    layout, rng = family.layout(job.hp), _stream(schedule.seed, job.number, OWN)
+    validation = family.measures.index("validation_accuracy") if "validation_accuracy" in family.measures else None
+    records, history, status = [], [], "ok"
+    for step, theta, measures in walk(family.train(job.hp, family.pictures(job.hp, images), rng, schedule.epochs), layout):
+        records.append(theta)
+        history.append([step, *(float(measures.get(name, "nan")) for name in family.measures[1:])])
+        tell(Progress(job.number, len(records) - 1, history[-1][validation] if validation else float("nan"), 0, tuple(history[-1])))
+        if not np.isfinite(theta).all():
+            status = "diverged"
+            break
+    if not records:
+        raise NwsError(f"net {job.number}: the training of {family.name} yielded no record: yield the initialization first")
+    about = {"engine": "own", "images": images.about["sha256"]}
+    return _net(job, schedule, records, history, status, time.perf_counter() - started, about)
+
+
+def _net(
+    job: Job, schedule: Schedule, records: list[np.ndarray], history: list[list[float]], status: str, seconds: float, about: Any
+) -> Net:
     kept = snapshot_records(len(records), schedule.snapshots)
     return Net(
-        number=number,
-        hp=hp,
-        layout=cnn.layout(hp),
+        number=job.number,
+        hp=job.hp,
+        layout=job.hp.family.layout(job.hp),
         theta=np.stack([records[k] for k in kept]),
         epoch=kept,
         history=np.array(history),
         status=status,
-        seconds=time.perf_counter() - started,
-        about={"seed": seed, "engine": engine.name, "nws": __version__, "images": images.about["sha256"]},
+        seconds=seconds,
+        about={"seed": schedule.seed, "nws": __version__, **about},
+        measures=job.hp.family.measures,
     )
+
+
+def _stream(seed: int, number: int, purpose: int) -> np.random.Generator:
+    return np.random.default_rng([seed, number, purpose])
+
+
+def noisy(labels: np.ndarray, training: np.ndarray, share: float, classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels (N,) of which `share` of those of the images `training` are replaced, each by another class at random."""
+    if not share:
+        return labels
+    wrong = rng.permutation(training)[: round(share * len(training))]
+    changed = labels.copy()
+    changed[wrong] = (labels[wrong] + rng.integers(1, max(classes, 2), len(wrong))) % classes
+    return changed
 
 
 def split_validation(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

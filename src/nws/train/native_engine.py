@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws import cnn
 from nws.errors import NwsError
+from nws.families import CNN2020
+from nws.families import cnn2020 as cnn
+from nws.families.space import Config
 from nws.images import ImageSet
-from nws.space import AUGMENTATION, PROPERTIES, HyperParameters
 from nws.train.loop import VALIDATION_SHARE
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ except ImportError as error:
 MULTIPLE = 16  # of images in a batch
 
 
-def why_not(hp: HyperParameters | None = None, images: ImageSet | None = None) -> str | None:
+def why_not(hp: Config | None = None, images: ImageSet | None = None) -> str | None:
     """Why the native engine cannot train (this net, on these images), in one line; None when it can."""
     if _native is None:
         return (
             f"the native engine is not built ({_failure}): training takes three times as long; "
             "install a C++ compiler, then reinstall nws"
         )
+    if hp is not None and hp.family is not CNN2020:
+        return f"the native engine trains nets of {CNN2020.name}, not of {hp.family.name}"
     if hp is not None and hp.batch_size % MULTIPLE:
         return f"the native engine wants a batch size that is a multiple of {MULTIPLE}, not {hp.batch_size}"
     if hp is not None and images is not None and _images_at_least(images.y_train) < hp.batch_size:
@@ -71,7 +74,7 @@ class NativeEngine:
 
     def __init__(
         self,
-        hp: HyperParameters,
+        hp: Config,
         theta: np.ndarray,
         images: ImageSet,
         seed: int,
@@ -97,9 +100,9 @@ class NativeEngine:
             batch_norm=hp.batch_norm,
             augmentation=hp.augmentation,
             dropout=dropout,
-            activation=PROPERTIES["activation"].options.index(hp.activation),
-            optimizer=PROPERTIES["optimizer"].options.index(hp.optimizer),
-            ranges=list(AUGMENTATION.values()),
+            activation=cnn.PROPERTIES["activation"].options.index(hp.activation),
+            optimizer=cnn.PROPERTIES["optimizer"].options.index(hp.optimizer),
+            ranges=list(cnn.AUGMENTATION.values()),
             theta=np.ascontiguousarray(theta, np.float32),
             seed=seed,
             direct=direct,

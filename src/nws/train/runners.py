@@ -10,9 +10,9 @@ from functools import partial
 import numpy as np
 
 from nws.errors import NwsError, unknown
+from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net
-from nws.space import HyperParameters
 from nws.train.loop import Engine, Job, MakeEngine, Progress, Schedule, train_net
 from nws.train.pool import GivenUp, in_processes
 
@@ -103,20 +103,20 @@ def make_engine(name: str) -> MakeEngine:
     return _best_engine
 
 
-def _torch_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
+def _torch_engine(hp: Config, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
     from nws.train.torch_engine import TorchEngine
 
     return TorchEngine(hp, theta, images, seed)
 
 
-def _gpu_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
+def _gpu_engine(hp: Config, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
     from nws.device import CudaLane
     from nws.train.gpu_engine import GpuEngine
 
     return GpuEngine(hp, theta, images, seed, lane=CudaLane())
 
 
-def _best_engine(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
+def _best_engine(hp: Config, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
     from nws.train.native_engine import NativeEngine, why_not
 
     engine = _torch_engine if why_not(hp, images) else NativeEngine

@@ -12,9 +12,9 @@ import torch
 from nws import device
 from nws.device import Lane, Mark, Passed
 from nws.errors import NwsError
+from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net
-from nws.space import HyperParameters
 from nws.train.gpu_engine import GpuEngine
 from nws.train.loop import Engine, Job, Progress, Schedule, train_in_turns
 from nws.train.torch_engine import resident
@@ -43,7 +43,7 @@ def side_by_side(
             shared = {name: resident(images[name], lanes[0].device) for name in sorted({job.hp.dataset for job in jobs})}
 
             def start(job: Job, lane: Lane) -> Generator[Mark, None, Net]:
-                def make(hp: HyperParameters, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
+                def make(hp: Config, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
                     return GpuEngine(hp, theta, shared[hp.dataset], seed, lane=lane)
 
                 return train_in_turns(job, images[job.hp.dataset], make, schedule, tell)

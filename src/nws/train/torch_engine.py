@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nws import cnn
 from nws.augment import CHUNK, augment
 from nws.device import Lane, Mark
+from nws.families.space import Config
 from nws.images import ImageSet
-from nws.space import HyperParameters
 
 Resident = dict[str, tuple[torch.Tensor, torch.Tensor]]  # "train" and "test": pictures (N, 32, 32, 3) uint8, labels (N,)
 
@@ -24,7 +23,10 @@ def resident(images: ImageSet, device: torch.device) -> Resident:
 
 
 class TorchEngine:
-    """`Engine` in PyTorch (see loop.py). Float32 throughout: the weights are the object of study."""
+    """`Engine` in PyTorch (see loop.py), for nets of any family. Float32 throughout: the weights are the object of study.
+
+    dropout  in place of the family's own, for families whose `module` takes it: 0 in tests that compare engines
+    """
 
     name = "torch"
     evaluated_at_once = 256  # images; larger batches leave the cache and are slower
@@ -32,24 +34,26 @@ class TorchEngine:
 
     def __init__(
         self,
-        hp: HyperParameters,
+        hp: Config,
         theta: np.ndarray,
         images: ImageSet | Resident,
         seed: int,
         *,
-        dropout: float = cnn.DROPOUT,
+        dropout: float | None = None,
         lane: Lane = Lane(),  # noqa: B008 (the CPU has no state)
     ):
         self._hp = hp
-        self._layout = cnn.layout(hp)
+        self._layout = hp.family.layout(hp)
         self._random = lane.generator(seed)
         self._images = resident(images, lane.device) if isinstance(images, ImageSet) else images
-        self._module = cnn.module(hp, self._random, dropout)
+        self._module = hp.family.module(hp, self._random, **({} if dropout is None else {"dropout": dropout}))
         state = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in self._layout.state_dict(theta).items()}
         self._module.load_state_dict(state, strict=False)  # num_batches_tracked has no part in theta
         self._module.to(lane.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._values, self._weights, self._gradient = _on_one_vector(self._module)
-        self._update = OPTIMIZERS[hp.optimizer](self._weights, self._gradient)
+        self._update = OPTIMIZERS[hp.get("optimizer", "adam")](self._weights, self._gradient)
+        self._decay, self._matrices = hp.get("weight_decay", 0.0), [p for p in self._module.parameters() if p.ndim > 1]
+        self._augmentation = hp.get("augmentation", False)
 
     def train(self, batches: np.ndarray, learning_rate: float) -> float:
         self._module.train()
@@ -73,11 +77,15 @@ class TorchEngine:
     def _step(self, index: torch.Tensor, learning_rate: float | torch.Tensor) -> torch.Tensor:
         """One training step on these images; their mean loss."""
         x, y = self._load("train", index)
-        if self._hp.augmentation:
+        if self._augmentation:
             x = augment(x, self._random, self.augmented_at_once)
         self._gradient.zero_()
         loss = functional.cross_entropy(self._module(x), y)
         loss.backward()
+        if self._decay:  # beside the rule, not through the gradient: a share of the weights whatever the optimizer (AdamW)
+            with torch.no_grad():
+                for matrix in self._matrices:
+                    matrix.mul_(1 - learning_rate * self._decay)
         self._update(learning_rate)
         return loss.detach()
 

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from nws.space import Property
+from nws.families.space import Property
 from nws.zoo.plan import FORMAT
 from nws.zoo.select import converged_mask
 

@@ -7,36 +7,54 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nws.atomic import strays, write_whole
 from nws.errors import NwsError
-from nws.space import PROPERTIES
+from nws.families.base import Family
 from nws.zoo.netfile import ACCURACIES, Header, net_path, read_header
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _DTYPES = {str: "str", float: "float64", int: "int64", bool: "bool"}
-_OWN = {p.name: _DTYPES[p.type] for p in PROPERTIES.values()}
-COLUMNS: dict[str, str] = {
-    **_OWN,
-    "split": "str",
-    "status": "str",
-    "snapshots": "int64",
-    "weights": "int64",
-    "weights_conv": "int64",
-    "epochs": "int64",
-    **dict.fromkeys(ACCURACIES, "float64"),
-    "seconds": "float64",
-    "path": "str",
-    "bytes": "int64",
-    "sha256": "str",
-}
-# Beside the file name, what tells that a file is still the one whose header we read.
-_STORED = {**COLUMNS, "mtime_ns": "int64"}
-_FIXED = {name: dtype for name, dtype in _STORED.items() if name not in _OWN}
+_BEFORE = {"split": "str", "status": "str", **dict.fromkeys(("snapshots", "weights", "weights_conv", "epochs"), "int64")}
+# `mtime_ns`: beside the file's name and size, what tells that it is still the one whose header we read. Not shown.
+_BEHIND = {"seconds": "float64", "path": "str", "bytes": "int64", "sha256": "str", "mtime_ns": "int64"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a zoo's index: its family's properties (`own`), then what every net has (`fixed`); name -> type."""
+
+    own: Mapping[str, str]
+    measures: tuple[str, ...]  # beyond the three accuracies
+
+    @classmethod
+    def of(cls, family: Family) -> Columns:
+        known = {"step", "filtered_validation_accuracy", *ACCURACIES}
+        own = {p.name: _DTYPES[p.type] for p in family.properties}
+        return cls(own, tuple(m for m in family.measures if m not in known))
+
+    @cached_property
+    def fixed(self) -> dict[str, str]:
+        return {**_BEFORE, **dict.fromkeys([*ACCURACIES, *self.measures], "float64"), **_BEHIND}
+
+    @cached_property
+    def stored(self) -> dict[str, str]:
+        return {**self.own, **self.fixed}
+
+    def recorded(self, frame: pd.DataFrame) -> list[str]:
+        """The columns of properties that are not the family's."""
+        return [name for name in frame.columns if name not in self.stored]
+
+    def shown(self, frame: pd.DataFrame) -> list[str]:
+        """What users see: all but how a file is known again."""
+        return [name for name in [*self.stored, *self.recorded(frame)] if name != "mtime_ns"]
+
+
 _MOST_RECORDED = 1000  # columns: what more the nets recorded stays in their files
 _NAME = re.compile(r"(\d{6,9})\.safetensors")
 _RECENT_NS = 2_000_000_000  # the coarsest clock of a file system
@@ -81,7 +99,7 @@ def settled(taken: tuple[tuple[str, int], ...], now_ns: int) -> bool:
     return all(mtime < now_ns - _RECENT_NS for _, mtime in taken)
 
 
-def read(root: Path) -> pd.DataFrame | None:
+def read(root: Path, columns: Columns) -> pd.DataFrame | None:
     """The stored index, or None when it is missing or not ours."""
     import pandas as pd
 
@@ -90,10 +108,14 @@ def read(root: Path) -> pd.DataFrame | None:
         return None
     try:
         frame = pd.read_parquet(path)
-        if list(frame.columns)[: len(_STORED)] != list(_STORED) or not frame.columns.is_unique or not frame.index.is_unique:
+        if (
+            list(frame.columns)[: len(columns.stored)] != list(columns.stored)
+            or not frame.columns.is_unique
+            or not frame.index.is_unique
+        ):
             return None
         frame.index = frame.index.astype("int64")
-        frame = _typed(frame)
+        frame = _typed(frame, columns)
         frame[[name for name, kind in frame.dtypes.items() if kind == "str"]].to_numpy()  # only now pyarrow looks for UTF-8
         return frame
     except Exception:  # derived data: whatever is wrong with it, and pyarrow knows many errors, the nets tell the truth
@@ -106,7 +128,7 @@ def is_fresh(frame: pd.DataFrame, found: Scan) -> bool:
     return dict(zip(frame.index.tolist(), zip(sizes, times, strict=True), strict=True)) == found.nets
 
 
-def update(root: Path, known: pd.DataFrame | None) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+def update(root: Path, known: pd.DataFrame | None, columns: Columns) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
     """The index of the files that are there now, reading only headers that `known` lacks; and the damaged files (path, why)."""
     import pandas as pd
 
@@ -118,25 +140,20 @@ def update(root: Path, known: pd.DataFrame | None) -> tuple[pd.DataFrame, list[t
     for number in sorted(set(found.nets) - held):
         path = net_path(root, number)
         try:
-            rows[number] = {**_row(read_header(path, number)), "mtime_ns": found.nets[number][1]}
+            rows[number] = {**_row(read_header(path, number), columns), "mtime_ns": found.nets[number][1]}
         except NwsError as error:
             if path.exists():  # else it was moved away since the scan
                 damaged.append((_relative(root, path), str(error)))
-    names = [*_STORED, *_recorded_names(rows, [] if kept is None else recorded(kept))]
-    columns = {name: [row.get(name) for row in rows.values()] for name in names}
-    fresh = pd.DataFrame(columns, index=list(rows), dtype=object)
+    names = [*columns.stored, *_recorded_names(rows, [] if kept is None else columns.recorded(kept), columns)]
+    values = {name: [row.get(name) for row in rows.values()] for name in names}
+    fresh = pd.DataFrame(values, index=list(rows), dtype=object)
     known_columns = [] if kept is None else [kept.astype(object)]  # as objects: 3 beside a missing value would become 3.0
     frame = kept if kept is not None and not rows else pd.concat([*known_columns, fresh])
-    frame = _typed(frame.sort_index())
+    frame = _typed(frame.sort_index(), columns)
     frame.index = frame.index.astype("int64").rename("net")
     # Never from the file: a stranger's index must not lead outside the folder.
     frame["path"] = [_relative(root, net_path(root, number)) for number in frame.index.tolist()]
     return frame.astype({"path": "str"}), damaged
-
-
-def recorded(frame: pd.DataFrame) -> list[str]:
-    """The columns of properties that are not ours."""
-    return [name for name in frame.columns if name not in _STORED]
 
 
 def write(root: Path, frame: pd.DataFrame) -> None:
@@ -152,7 +169,8 @@ def _still_true(known: pd.DataFrame, found: Scan) -> pd.DataFrame:
     return known.loc[true]  # by number: an empty mask would select columns
 
 
-def _row(header: Header) -> dict[str, Any]:
+def _row(header: Header, columns: Columns) -> dict[str, Any]:
+    measured = {name: header.measured.get(name) for name in (*ACCURACIES, *columns.measures)}
     fixed = {
         "split": header.split,
         "status": header.status,
@@ -160,29 +178,31 @@ def _row(header: Header) -> dict[str, Any]:
         "weights": header.weights,
         "weights_conv": header.layout.size_of("conv"),
         "epochs": header.epochs,
-        **{name: float("nan") if value is None else value for name, value in header.accuracies.items()},
+        **{name: float("nan") if value is None else value for name, value in measured.items()},
         "seconds": header.seconds,
         "path": "",
         "bytes": header.bytes,
         "sha256": header.theta_sha256,
     }
     # A recorded "status" or "path" is not ours: it gets a column of its own.
-    values = {name if name not in _FIXED else f"recorded.{name}": value for name, value in header.hp.to_dict().items()}
+    chosen = header.hp.to_dict()
+    values = {name if name not in columns.fixed else f"recorded.{name}": value for name, value in chosen.items()}
     return {**values, **fixed}
 
 
-def _recorded_names(rows: Mapping[int, Mapping[str, Any]], known: list[str]) -> list[str]:
+def _recorded_names(rows: Mapping[int, Mapping[str, Any]], known: list[str], columns: Columns) -> list[str]:
     """Columns beyond ours in order of appearance, those of the stored index first."""
     names = dict.fromkeys(known)
     for row in rows.values():
-        names.update(dict.fromkeys(name for name in row if name not in _STORED))
+        names.update(dict.fromkeys(name for name in row if name not in columns.stored))
     return list(names)[:_MOST_RECORDED]
 
 
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+def _typed(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Every column in its type; a property's is ours only where every net has it, and in kind."""
-    frame = frame.astype(_FIXED)
-    types = {name: _column_type(frame[name], _OWN.get(name, "")) for name in [*_OWN, *recorded(frame)]}
+    frame = frame.astype(columns.fixed)
+    own = columns.own
+    types = {name: _column_type(frame[name], own.get(name, "")) for name in [*own, *columns.recorded(frame)]}
     for name, dtype in types.items():
         if dtype == "text":  # values of several kinds
             frame[name], types[name] = frame[name].map(str, na_action="ignore"), "str"

@@ -20,14 +20,16 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError, unknown
+from nws.families import FAMILIES
+from nws.families.base import HISTORY
+from nws.families.space import Config
 from nws.layout import Layout
-from nws.net import HISTORY, STATUSES, Net
+from nws.net import STATUSES, Net
 from nws.recorded import Recorded
-from nws.space import HyperParameters
 from nws.zoo.splits import SPLITS
 
-OWN, FOREIGN = 1, 2  # formats: nets of our space, which every nws reads; nets of any other
-FORMAT = FOREIGN  # the newest we read
+# Formats of a net's file: nets of the paper's space; foreign ones; nets of any family, which is what is written now.
+OWN, FOREIGN, FORMAT = 1, 2, 3
 HEADER_LIMIT = 16 << 20  # bytes; ours have 3,000
 _MOST_BRACKETS = 200_000  # ours have 100; JSON of brackets alone takes twenty times its size in memory, and seconds
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
@@ -48,12 +50,14 @@ class Header:
     """What a file says about its net, without any weights. `offsets`: tensor name -> its first byte in the file."""
 
     number: int
-    hp: HyperParameters | Recorded
+    hp: Config | Recorded
+    family: str  # "" for a foreign net
     layout: Layout
     status: str
     split: str
     seconds: float
-    accuracies: Mapping[str, float | None]  # of `ACCURACIES`, at the last snapshot
+    measures: tuple[str, ...]  # columns of the history
+    measured: Mapping[str, float | None]  # at the last snapshot, "step" left out
     snapshots: int
     weights: int
     records: int
@@ -79,20 +83,22 @@ def encode(net: Net, split: str) -> bytes:
         "history": np.ascontiguousarray(net.history, "<f8"),
     }
     metadata = {
-        "format": str(OWN if isinstance(net.hp, HyperParameters) else FOREIGN),
+        "format": str(FORMAT),
         "number": str(net.number),
+        "family": net.hp.family.name if isinstance(net.hp, Config) else "",
+        "family_version": str(net.hp.family.version if isinstance(net.hp, Config) else 0),
         "hyper_parameters": json.dumps(net.hp.to_dict()),
         "layout": net.layout.to_json(),
         "status": net.status,
         "split": split,
         "seconds": repr(float(net.seconds)),
-        "accuracies": json.dumps(_accuracies(net.history)),
+        "measures": json.dumps(net.measures),
+        "measured": json.dumps(_measured(net.history, net.measures)),
+        "epochs": str(int(net.epoch[-1]) if isinstance(net.hp, Recorded) else max(len(net.history) - 1, 0)),
         "about": json.dumps(plain(net.about)),
         "theta_sha256": _sha256(tensors["theta"]),
         "records_sha256": _sha256(tensors["epoch"], tensors["history"]),
     }
-    if not isinstance(net.hp, HyperParameters):
-        metadata["epochs"] = str(int(net.epoch[-1]))
     return save(tensors, {**metadata, "metadata_sha256": _metadata_sha256(metadata)})
 
 
@@ -114,10 +120,10 @@ def read_net(path: Path | str, number: int | None = None) -> Net:
         shapes = {
             "theta": (header.snapshots, header.weights),
             "epoch": (header.snapshots,),
-            "history": (header.records, len(HISTORY)),
+            "history": (header.records, len(header.measures)),
         }
         try:
-            tensors = {name: np.empty(shape, _DTYPES[_TENSORS[name]]) for name, shape in shapes.items()}
+            tensors: dict[str, Any] = {name: np.empty(shape, _DTYPES[_TENSORS[name]]) for name, shape in shapes.items()}
         except MemoryError:
             raise NwsError(f"{path}: {header.bytes:,} bytes do not fit into memory: use a larger machine") from None
         for name, tensor in tensors.items():
@@ -126,20 +132,22 @@ def read_net(path: Path | str, number: int | None = None) -> Net:
         raise damaged(path, "theta is not what was written (its checksum differs)")
     if _sha256(tensors["epoch"], tensors["history"]) != header.records_sha256:
         raise damaged(path, "epoch or history is not what was written (the checksum differs)")
-    if _accuracies(tensors["history"]) != dict(header.accuracies):
+    found = _measured(tensors["history"], header.measures)
+    if any(found[name] != value for name, value in header.measured.items()):
         raise damaged(path, "its accuracies are not those of its history")
+    more: dict[str, Any] = {"status": header.status, "seconds": header.seconds, "about": about, "measures": header.measures}
     try:
-        return Net(header.number, header.hp, header.layout, **tensors, status=header.status, seconds=header.seconds, about=about)
+        return Net(header.number, header.hp, header.layout, **tensors, **more)
     except NwsError as error:
         raise damaged(path, str(error)) from None
 
 
 def read_records(path: Path | str, number: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """A net's epoch (S,) and history (T, 5), checked, without its weights. Raises as `read_header`."""
+    """A net's epoch (S,) and history (T, M), checked, without its weights. Raises as `read_header`."""
     path = Path(path)
     with _open(path) as descriptor:
         header, _ = parse_header(descriptor, path, number)
-        epoch, history = np.empty(header.snapshots, "<i8"), np.empty((header.records, len(HISTORY)), "<f8")
+        epoch, history = np.empty(header.snapshots, "<i8"), np.empty((header.records, len(header.measures)), "<f8")
         read_into(descriptor, epoch, header.offsets["epoch"], path)
         read_into(descriptor, history, header.offsets["history"], path)
     if _sha256(epoch, history) != header.records_sha256:
@@ -281,16 +289,19 @@ def _checked_tensors(entries: dict[str, Any], start: int, size: int) -> tuple[di
 
 def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offsets: dict[str, int], size: int) -> Header:
     layout = _layout(metadata["layout"])
-    values = json.loads(metadata["hyper_parameters"])
-    own = _whole_number(metadata["format"]) == OWN
-    hp = HyperParameters.from_mapping(values) if own else Recorded(values)
-    accuracies = json.loads(metadata["accuracies"])
+    version = _whole_number(metadata["format"])
+    family = metadata["family"] if version == FORMAT else FAMILIES["cnn2020"].name if version == OWN else ""
+    if version == FORMAT and family in FAMILIES and _whole_number(metadata["family_version"]) > FAMILIES[family].version:
+        raise NewerFormatError(f"a net of {family}, version {metadata['family_version']}, is from a newer nws: upgrade nws")
+    measures = _names(metadata["measures"]) if version == FORMAT else HISTORY
+    measured = json.loads(metadata["measured" if version == FORMAT else "accuracies"])
     (snapshots, weights), (records, columns) = shapes["theta"], shapes["history"]
     if weights != layout.size or not snapshots or not weights:
         raise ValueError(f"theta is {snapshots} x {weights:,}, its layout has {layout.size:,} weights")
-    if shapes["epoch"] != (snapshots,) or columns != len(HISTORY):
+    if shapes["epoch"] != (snapshots,) or columns != len(measures):
         raise ValueError("epoch or history have the wrong shape")
-    if set(accuracies) != set(ACCURACIES) or not all(a is None or type(a) is float for a in accuracies.values()):
+    expected = set(measures[1:]) if version == FORMAT else set(ACCURACIES)
+    if set(measured) != expected or not all(a is None or type(a) is float for a in measured.values()):
         raise ValueError("its accuracies cannot be read")
     if metadata["status"] not in STATUSES:
         raise unknown("status", metadata["status"], STATUSES)
@@ -298,16 +309,18 @@ def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offset
         raise unknown("split", metadata["split"], SPLITS)
     return Header(
         number=_whole_number(metadata["number"]),
-        hp=hp,
+        hp=_chosen(family, json.loads(metadata["hyper_parameters"])),
+        family=family,
         layout=layout,
         status=metadata["status"],
         split=metadata["split"],
         seconds=float(metadata["seconds"]),
-        accuracies=accuracies,
+        measures=measures,
+        measured=measured,
         snapshots=snapshots,
         weights=weights,
         records=records,
-        epochs=max(records - 1, 0) if own else _whole_number(metadata["epochs"]),
+        epochs=max(records - 1, 0) if version == OWN else _whole_number(metadata["epochs"]),
         offsets=offsets,
         bytes=size,
         theta_sha256=metadata["theta_sha256"],
@@ -327,10 +340,26 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-def _accuracies(history: np.ndarray) -> dict[str, float | None]:
+def _chosen(family: str, values: Any) -> Config | Recorded:
+    """Of a family whose code is here a checked config; of any other what was recorded."""
+    if not isinstance(values, dict):
+        raise ValueError("its hyper-parameters are no JSON object")
+    return FAMILIES[family].config(values) if family in FAMILIES else Recorded(values)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = json.loads(text)
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
+        raise ValueError("its measures are no list of names")
+    if names[:1] != ["step"] or len(set(names)) < len(names) or len(names) > 64:
+        raise ValueError("its measures must be different names, 'step' first")
+    return tuple(names)
+
+
+def _measured(history: np.ndarray, measures: tuple[str, ...]) -> dict[str, float | None]:
     """At the last record, which is the last snapshot's; null when never measured."""
-    last = dict(zip(HISTORY, history[-1].tolist(), strict=True)) if len(history) else {}
-    return {name: plain(last.get(name)) for name in ACCURACIES}
+    last = dict(zip(measures, history[-1].tolist(), strict=True)) if len(history) else {}
+    return {name: plain(last.get(name)) for name in measures[1:]}
 
 
 def _sha256(*arrays: np.ndarray) -> str:

@@ -6,21 +6,25 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from nws.atomic import write_whole
 from nws.errors import NwsError
+from nws.families import CNN2020, FAMILIES, Family, StoredFamily
+from nws.families.base import to_dict
+from nws.families.space import Space
 from nws.recorded import printable
-from nws.space import Space
 from nws.zoo.netfile import HEADER_LIMIT, plain
 
-FORMAT = 1  # of zoo.json; nets have their own
+FORMAT = 3  # the newest we read, and what is written
 NETS_LIMIT = 10_000_000
 _SHOWN = 200  # characters of a setting in a message
-_DEFAULTS: dict[str, Any] = {"space": None, "seed": 0, "nets": None, "images": {}, "settings": {}, "versions": {}}
+_DEFAULTS: dict[str, Any] = {"family": None, "space": None, "seed": 0, "nets": None, "images": {}, "settings": {}, "versions": {}}
 _TYPES: dict[str, tuple[type, ...]] = {
+    "family": (dict, type(None)),
     "space": (dict, type(None)),
     "seed": (int,),
     "nets": (int, type(None)),
@@ -51,20 +55,37 @@ class Plan:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
+    @cached_property
+    def family(self) -> Family:
+        """The family of the nets: a built-in one, or what zoo.json says of a user's. Imported nets are described as the paper's."""
+        stored = self.values["family"]
+        if stored is None:
+            return CNN2020
+        try:
+            name, version = stored["name"], stored["version"]
+            if name in FAMILIES and version > FAMILIES[name].version:
+                raise NwsError(f"version {version} of the family {name} is from a newer nws: upgrade nws")
+            return FAMILIES[name] if name in FAMILIES else StoredFamily.from_dict(stored)
+        except (KeyError, TypeError, ValueError):
+            raise NwsError("the family needs a name, a version and a table of properties") from None
+
     @property
     def space(self) -> Space | None:
         options = self.values["space"]
         try:
-            return None if options is None else Space({name: tuple(values) for name, values in options.items()})
+            return None if options is None else Space({name: tuple(values) for name, values in options.items()}, self.family)
         except KeyError as error:
             raise NwsError(f"the space lacks {error}") from None
         except TypeError:
             raise NwsError("the space must give a list of options per property") from None
 
     @classmethod
-    def make(cls, space: Space | None, seed: int, nets: int | None, images: Mapping[str, Any], settings: Mapping[str, Any]) -> Plan:
+    def make(
+        cls, family: Family | None, space: Space | None, seed: int, nets: int | None, images: Mapping[str, Any], settings: Any
+    ) -> Plan:
         values = {
             "format": FORMAT,
+            "family": None if family is None else to_dict(family),
             "space": None if space is None else space.options,
             "seed": seed,
             "nets": nets,
@@ -123,7 +144,16 @@ class Plan:
 
     def _identity(self) -> dict[str, Any]:
         images = {name: about.get("sha256") if isinstance(about, dict) else None for name, about in self["images"].items()}
-        return {"seed": self["seed"], **(self["space"] or {}), "images": images, **self["settings"]}
+        space = plain(self.space.options) if self.space else {}  # with defaults for what was added since
+        properties = {p.name: plain(p.options) for p in self.family.properties} if isinstance(self.family, StoredFamily) else None
+        return {
+            "family": self.family.name,
+            "properties": properties,
+            "seed": self["seed"],
+            **space,
+            "images": images,
+            **self["settings"],
+        }
 
 
 def _text(path: Path) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from nws.errors import NwsError
-from nws.space import PROPERTIES, Property
+from nws.families.base import Family
+from nws.families.space import Property
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,20 +18,21 @@ MOST_CLASSES = 100  # a text with more different values names a net rather than 
 _RECORDED = "recorded by the zoo's source"
 
 
-def properties(frame: pd.DataFrame, recorded: Iterable[str]) -> dict[str, Property]:
-    """name -> property, of those that any net has. `recorded`: the columns beyond ours.
+def properties(frame: pd.DataFrame, family: Family, recorded: Iterable[str]) -> dict[str, Property]:
+    """name -> property, of those that any net has. `recorded`: the columns beyond the family's.
 
     Ours stay ours while all values are possible in our space; any other is described by the values that occur.
     """
+    own = {p.name: p for p in family.properties}
     if frame.empty:
-        return dict(PROPERTIES)
+        return own
     found: dict[str, Property] = {}
-    for name in [*PROPERTIES, *recorded]:
+    for name in [*own, *recorded]:
         values = frame[name].dropna().unique().tolist()
         if not values:
             continue
-        if name in PROPERTIES and _is_ours(PROPERTIES[name], values):
-            found[name] = PROPERTIES[name]
+        if name in own and _is_ours(own[name], values):
+            found[name] = own[name]
         elif not isinstance(values[0], str) or len(values) <= MOST_CLASSES:
             found[name] = _described(name, sorted(values))
     return found
@@ -46,4 +48,4 @@ def _is_ours(own: Property, values: list[Any]) -> bool:
 def _described(name: str, values: list[Any]) -> Property:
     if len(values) > MOST_OPTIONS and not isinstance(values[0], str):
         return Property(name, (float(values[0]), float(values[-1])), _RECORDED, continuous=True)
-    return Property(name, tuple(values), _RECORDED)
+    return Property(name, tuple(values), _RECORDED, closed=False)

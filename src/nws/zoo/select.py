@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nws.errors import NwsError, unknown
+from nws.families.space import Property, Space
 from nws.layout import PARTS
-from nws.space import Property, Space
 from nws.zoo.splits import SPLITS
 
 if TYPE_CHECKING:

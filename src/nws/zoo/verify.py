@@ -11,6 +11,7 @@ from typing import Any
 from nws.errors import NwsError
 from nws.zoo import failed, index
 from nws.zoo.netfile import DamagedFileError, damaged, net_path, read_net
+from nws.zoo.plan import Plan
 
 Progress = Callable[[int, int], None]
 
@@ -71,10 +72,11 @@ class Report:
         return words
 
 
-def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None, imported: bool = False) -> Report:
-    """See `Zoo.verify`. nets: the planned number; imported: its nets come from elsewhere."""
+def verify(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> Report:
+    """See `Zoo.verify`."""
+    nets, imported = plan["nets"], "imported" in plan["settings"]
     found = index.scan(root)
-    state, listed = _index_state(root, found)
+    state, listed = _index_state(root, found, index.Columns.of(plan.family))
     report = Report(root, repair, imported, index=state, lost=sorted(listed - set(found.nets)))
     bad: list[Path] = []
     for path in found.misplaced:
@@ -103,9 +105,9 @@ def verify(root: Path, nets: int | None, repair: bool, progress: Progress | None
     return report
 
 
-def _index_state(root: Path, found: index.Scan) -> tuple[str, set[int]]:
+def _index_state(root: Path, found: index.Scan, columns: index.Columns) -> tuple[str, set[int]]:
     """How the stored index is, and the nets that it lists."""
-    frame = index.read(root)
+    frame = index.read(root, columns)
     if frame is None:
         return ("stale" if (root / "index.parquet").exists() else "missing"), set()
     return ("fresh" if index.is_fresh(frame, found) else "stale"), set(frame.index.tolist())

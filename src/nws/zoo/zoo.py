@@ -15,9 +15,10 @@ import numpy as np
 
 from nws.atomic import flush_folder, is_temporary, write_whole
 from nws.errors import NwsError, unknown
+from nws.families import CNN2020, Family
+from nws.families.space import Config, Property, Space
 from nws.layout import Layout
 from nws.net import Net
-from nws.space import Property, Space
 from nws.zoo import describe, failed, index, lock, verify
 from nws.zoo import select as selection
 from nws.zoo.netfile import encode, net_path, read_net, read_records
@@ -42,6 +43,7 @@ class Zoo:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self._plan = Plan.read(self.path)
+        self._columns = index.Columns.of(self._plan.family)
         self._reader = ThetaReader(self.path)
         self._index: pd.DataFrame | None = None
         self._damaged: list[tuple[str, str]] = []
@@ -55,18 +57,21 @@ class Zoo:
         space: Space | None = None,
         seed: int = 0,
         *,
+        family: Family | None = None,
         nets: int | None = None,
         images: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> Zoo:
         """Make a zoo, or open the one that was made with the same settings, to go on with it.
 
-        nets: planned number (it may grow); images: name -> about, with its "sha256"; settings: whatever else decides what the
-        nets are (epochs, limit ...), JSON values. NwsError when the folder holds something else, a zoo made with other
-        settings (they are named), or cannot be written.
+        family: of the nets, where no space says it, the paper's; nets: planned number (it may grow); images: name -> about, with
+        its "sha256"; settings: whatever else decides what the nets are (epochs, limit ...), JSON values. NwsError when the folder
+        holds something else, a zoo made with other settings (they are named), or cannot be written.
         """
         root = Path(path)
-        wanted = Plan.make(space, seed, nets, images or {}, settings)
+        if family is None and "imported" not in settings:
+            family = space.family if space else CNN2020
+        wanted = Plan.make(family, space, seed, nets, images or {}, settings)
         try:
             if (root / "zoo.json").exists() or root.is_file():
                 plan = Plan.read(root)
@@ -106,6 +111,11 @@ class Zoo:
         return planned
 
     @property
+    def family(self) -> Family:
+        """The family of the nets; of a family whose code is elsewhere what the zoo remembers of it, its table of properties."""
+        return self._plan.family
+
+    @property
     def space(self) -> Space | None:
         return self._plan.space
 
@@ -131,6 +141,8 @@ class Zoo:
             raise unknown("split", split, SPLITS)
         if net.number >= _NUMBER_LIMIT:
             raise NwsError(f"net {net.number}: a zoo's nets are numbered below {_NUMBER_LIMIT:,}")
+        if isinstance(net.hp, Config) and net.hp.family.name != self.family.name:
+            raise NwsError(f"net {net.number} is one of {net.hp.family.name}, {self.path} holds nets of {self.family.name}")
         path = net_path(self.path, net.number)
         data = encode(net, split or self.split(net.number))
         try:
@@ -188,7 +200,7 @@ class Zoo:
     def properties(self) -> dict[str, Property]:
         """What is known of the nets' trainings, by name: our hyper-parameters, and what the source of foreign nets recorded."""
         frame = self._frame()
-        return properties(frame, index.recorded(frame))
+        return properties(frame, self.family, self._columns.recorded(frame))
 
     @property
     def damaged(self) -> list[tuple[str, str]]:
@@ -199,8 +211,8 @@ class Zoo:
     def refresh(self) -> None:
         """Look at every file again. Needed only when one was changed in place; new nets are seen without."""
         now, taken = time.time_ns(), index.stamp(self.path)
-        stored = index.read(self.path) if self._index is None else self._index
-        frame, self._damaged = index.update(self.path, stored)
+        stored = index.read(self.path, self._columns) if self._index is None else self._index
+        frame, self._damaged = index.update(self.path, stored, self._columns)
         if stored is None or not frame.equals(stored):
             try:
                 index.write(self.path, frame)
@@ -308,7 +320,7 @@ class Zoo:
         index. NwsError when the folder cannot be written.
         """
         try:
-            report = verify.verify(self.path, self.planned, repair, progress, "imported" in self.settings)
+            report = verify.verify(self.path, self._plan, repair, progress)
         except OSError as error:
             raise NwsError(f"{self.path}: cannot be repaired ({error.strerror}): see that you may write to it") from None
         if repair:
@@ -329,7 +341,7 @@ class Zoo:
         if self._index is None or self._stamp is None or self._stamp != index.stamp(self.path):
             self.refresh()
         assert self._index is not None
-        return self._index[[*index.COLUMNS, *index.recorded(self._index)]]
+        return self._index[self._columns.shown(self._index)]
 
     def _property(self, name: str) -> Property:
         known = self.properties

@@ -1,0 +1,22 @@
+"""Families of nets: what is chosen before training, where the weights lie, how they start, what the nets compute.
+
+base.py     Family, which users subclass
+cnn2020.py  the paper's CNNs
+mlp.py      fully connected nets on pictures of any size
+"""
+
+from collections.abc import Mapping
+
+from nws.families import base
+from nws.families.base import Family, Record, StoredFamily
+from nws.families.cnn2020 import CNN2020
+from nws.families.mlp import MLP, standard
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP)}
+
+__all__ = ["CNN2020", "FAMILIES", "MLP", "Family", "Record", "StoredFamily", "named", "standard"]
+
+
+def named(name: str) -> Family:
+    """A built-in family by its name, or a user's as "module:Name"; NwsError, one line, when there is none."""
+    return base.named(FAMILIES, name)
