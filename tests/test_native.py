@@ -147,16 +147,18 @@ def test_no_change_gives_the_picture_back():
 @needs_it
 def test_drawn_changes_and_noise_are_distributed_as_they_should_be(monkeypatch):
     """On a grey picture that stays where it is: the mean shows the brightness (uniform), the rest the noise (sigma uniform)."""
-    still = {name: (1.0, 1.0) if name in ("zoom", "contrast", "saturation") else (0.0, 0.0) for name in native_engine.AUGMENTATION}
-    shown = {name: native_engine.AUGMENTATION[name] for name in ("brightness", "noise")}
-    monkeypatch.setattr(native_engine, "AUGMENTATION", {**still, **shown})
+    still = {
+        name: (1.0, 1.0) if name in ("zoom", "contrast", "saturation") else (0.0, 0.0) for name in native_engine.cnn.AUGMENTATION
+    }
+    shown = {name: native_engine.cnn.AUGMENTATION[name] for name in ("brightness", "noise")}
+    monkeypatch.setattr(native_engine.cnn, "AUGMENTATION", {**still, **shown})
     grey, label = np.full((32, 32, 32, 3), 128, np.uint8), np.zeros(32, np.int64)
     images = ImageSet("grey", grey, label, grey, label, ("0",))
     hp = SMALL.with_(augmentation=True)
     engine, lanes = NativeEngine(hp, cnn.initialize(hp, np.random.default_rng(0)), images, 11), _native.LANES
     drawn = np.concatenate([engine.augmented(np.arange(lanes) % 16) for _ in range(2048 // lanes)])
     brightness = drawn.mean((1, 2, 3)) - 128 / 255
-    low, high = native_engine.AUGMENTATION["brightness"]
+    low, high = native_engine.cnn.AUGMENTATION["brightness"]
     assert low - 0.01 < brightness.min() < low + 0.01
     assert high - 0.01 < brightness.max() < high + 0.01
     counts = np.histogram(brightness, 8, (low, high))[0]

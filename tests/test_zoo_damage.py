@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nws import FIXED, NwsError
+from nws.families.base import HISTORY
 from nws.zoo import DamagedFileError, Zoo, read_header, read_net
 from nws.zoo.index import abandoned
 from nws.zoo.netfile import encode
@@ -187,6 +188,9 @@ def test_a_header_made_anew_is_read_the_same():
     assert_same_net(read_both(with_header(lambda header: None))[1], tiny(3))
 
 
+ONE = {"layer": "a", "role": "weight", "shape": [92], "part": "fc"}  # a layout's row
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -213,7 +217,19 @@ def test_a_header_made_anew_is_read_the_same():
         lambda h: h["__metadata__"].update(status="fine"),
         lambda h: h["__metadata__"].update(split="valid"),
         lambda h: h["__metadata__"].update(about="[]"),
-        lambda h: h["__metadata__"].update(accuracies='{"train_accuracy": 0.5}'),
+        lambda h: h["__metadata__"].update(measured='{"train_accuracy": 0.5}'),
+        lambda h: h["__metadata__"].update(measures='["step"]'),
+        lambda h: h["__metadata__"].update(measures='["step", "step"]'),
+        lambda h: h["__metadata__"].update(measures="{}"),
+        lambda h: h["__metadata__"].update(hyper_parameters="[]"),
+        lambda h: h["__metadata__"].update(family_version="one"),
+        lambda h: h["__metadata__"].update(layout='[{"layer": "a"}]'),
+        lambda h: h["__metadata__"].update(
+            layout='[{"layer": "a", "role": "weight", "shape": [92], "part": "fc", "axes": [3, 4]}]'
+        ),
+        lambda h: h["__metadata__"].update(
+            layout='[{"layer": "a", "role": "weight", "shape": [92], "part": "fc", "axes": [["u", 3, 1]]}]'
+        ),
         lambda h: h["__metadata__"].update(seconds="fast"),
     ],
 )
@@ -230,9 +246,9 @@ def test_text_that_is_no_text():
 
 
 def test_a_lie_about_the_weights_is_found_by_reading_them():
-    accuracies = {"train_accuracy": 1.0, "validation_accuracy": 1.0, "test_accuracy": 1.0}
+    measured = dict.fromkeys(HISTORY[1:], 1.0)
     with pytest.raises(DamagedFileError, match="accuracies are not those of its history"):
-        read_both(with_header(lambda h: h["__metadata__"].update(accuracies=json.dumps(accuracies))))
+        read_both(with_header(lambda h: h["__metadata__"].update(measured=json.dumps(measured))))
     lie = replace(diverged(3), status="diverged")
     data = encode(lie, "train")
     object.__setattr__(lie, "status", "ok")
@@ -341,10 +357,10 @@ def test_damage_in_place_is_seen_by_the_index_of_the_next_zoo(zoo):
 
 
 def test_a_net_of_a_newer_format_is_left_where_it_is(zoo, monkeypatch):
-    monkeypatch.setattr("nws.zoo.netfile.OWN", 3)
+    monkeypatch.setattr("nws.zoo.netfile.FORMAT", 4)
     zoo.append(tiny(12))
     monkeypatch.undo()
-    with pytest.raises(NwsError, match="format 3 was written by a newer nws: upgrade nws"):
+    with pytest.raises(NwsError, match="format 4 was written by a newer nws: upgrade nws"):
         zoo.net(12)
     report = zoo.verify(repair=True)
     assert len(report.damaged) == 1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from nws import images as image_sets
-from nws.families.cnn2020 import HyperParameters
-from nws.families.space import Space
+from nws.errors import NwsError, unknown
+from nws.families import CNN2020, Family
+from nws.families.space import Config, Space
 from nws.images import ImageSet
 from nws.net import Net
 from nws.train import native_engine
@@ -21,9 +23,10 @@ Tell = Callable[[Progress | Net], None]
 
 def sample(
     path: str | Path,
-    nets: Sequence[HyperParameters],
+    nets: Family | Space | Sequence[Config],
+    n: int | None = None,
     *,
-    images: str | Sequence[str | ImageSet] | None = None,
+    images: str | ImageSet | Sequence[str | ImageSet] | None = None,
     seed: int = 0,
     workers: int | None = None,
     snapshots: int = 20,
@@ -33,32 +36,69 @@ def sample(
     data: str | Path | None = None,
     engine: str = "auto",
     space: Space | None = None,
-    tell: Tell = lambda said: None,
+    tell: Tell | None = None,
 ) -> Zoo:
-    """Train the nets into the zoo at `path` and return it. Nets the zoo already holds are left alone: the same call resumes.
+    """Train nets into the zoo at `path` and return it. Nets the zoo already holds are left alone: the same call resumes.
 
-    nets     hyper-parameters of net 0, 1, ...: `MAIN.sample(500, seed=0)`
+    nets     the configs of net 0, 1, ... (`MAIN.sample(500, seed=0)`), or a family or a space that `n` nets are drawn from
     images   names or `ImageSet`s; a single one trains every net; None takes each net's own `dataset`
-    seed     of initialization, batches, dropout and augmentation: a net is a function of (seed, number)
-    engine   what computes the training steps: "auto" (native where built, else torch), "native", "torch", or "gpu"
+    seed     of initialization, batches, dropout and augmentation, and of what is drawn: a net is a function of (seed, number)
+    engine   what computes the training steps: "auto" (native where it can, else torch), "native", "torch", or "gpu"
     workers  processes of one thread each; None is one per core. On a GPU: nets side by side, None is 32
     epochs   at most; early stopping usually ends a training before 1000
     limit    class-balanced subset of the training images; `limit_test` of the test images
     data     folder with the image sets' files; see `nws.images.load`
-    tell     hears every record (`Progress`) and every net when it is on disk
+    tell     hears every record (`Progress`) and every net when it is on disk; None shows a bar in terminals and notebooks
 
-    Raises NwsError for unknown image sets, a zoo made with other settings, a full disk, and at the end for nets whose workers died.
+    Raises NwsError for unknown image sets, nets that cannot be trained on them, a zoo made with other settings, a full disk, and
+    at the end for nets whose workers died.
     """
     make_engine(engine)  # refuses before anything is on disk
-    given = [images] if isinstance(images, str | ImageSet) else list(images or sorted({hp.dataset for hp in nets}))
+    configs, space = _drawn(nets, n, seed, space)
+    given = [images] if isinstance(images, str | ImageSet) else list(images or sorted({hp.dataset for hp in configs}))
     sets = {s.name: s for s in given if isinstance(s, ImageSet)}
     sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test)
-    if len(sets) == 1:
-        nets = [hp.with_(dataset=next(iter(sets))) for hp in nets]
+    configs = suited(configs, sets)
     schedule = Schedule(seed, snapshots, epochs)
-    zoo = prepare(path, nets, sets, schedule, space)
-    fill(zoo, nets, sets, schedule, workers=workers, engine=engine, tell=tell)
+    zoo = prepare(path, configs, sets, schedule, space)
+    if tell is not None:
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, tell=tell)
+        return zoo
+    from nws import terminal
+
+    done = len(finished(zoo, len(configs)))
+    with terminal.SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda said: None) as bar:
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, tell=bar)
     return zoo
+
+
+def _drawn(
+    nets: Family | Space | Sequence[Config], n: int | None, seed: int, space: Space | None
+) -> tuple[Sequence[Config], Space | None]:
+    if isinstance(nets, Family):
+        nets = next(iter(nets.spaces.values()))
+    if isinstance(nets, Space):
+        if n is None:
+            raise NwsError("how many nets? sample(path, family, 100)")
+        return nets.sample(n, seed), space or nets
+    configs = list(nets)
+    if not configs:
+        raise NwsError("no nets to train: give at least one config")
+    return configs[:n], space
+
+
+def suited(configs: Sequence[Config], sets: Mapping[str, ImageSet]) -> list[Config]:
+    """The configs as the image sets need them; a single set trains every net. NwsError when one cannot be trained on its set."""
+    if len(sets) == 1:
+        configs = [hp.with_(dataset=next(iter(sets))) for hp in configs]
+    found = []
+    for number, hp in enumerate(configs):
+        if hp.dataset not in sets:
+            raise unknown(f"net {number} wants an image set that was not given:", hp.dataset, sets)
+        found.append(hp.family.for_images(hp, sets[hp.dataset]))
+        if reason := hp.family.why_not(found[-1], sets[hp.dataset]):
+            raise NwsError(f"net {number}: {reason}")
+    return found
 
 
 def load_images(
@@ -77,14 +117,14 @@ def load_images(
 
 def prepare(
     path: str | Path,
-    nets: Sequence[HyperParameters],
+    nets: Sequence[Config],
     sets: Mapping[str, ImageSet],
     schedule: Schedule,
     space: Space | None = None,
 ) -> Zoo:
     """The zoo at `path`: made, or opened when it was made with the same settings."""
     about = {name: dict(s.about) for name, s in sets.items()}
-    return Zoo.create(path, space, nets=len(nets), images=about, **asdict(schedule))
+    return Zoo.create(path, space, family=nets[0].family, nets=len(nets), images=about, **asdict(schedule))
 
 
 def finished(zoo: Zoo, nets: int) -> set[int]:
@@ -94,7 +134,7 @@ def finished(zoo: Zoo, nets: int) -> set[int]:
 
 def fill(
     zoo: Zoo,
-    nets: Sequence[HyperParameters],
+    nets: Sequence[Config],
     sets: Mapping[str, ImageSet],
     schedule: Schedule,
     *,
@@ -117,10 +157,10 @@ def fill(
             tell(net)
 
 
-def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
+def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
     """What a user should know before the work starts, in plain words. NwsError when this machine has no such engine."""
     make_engine(engine)
-    slow = native_engine.why_not() if engine == "auto" else None
+    slow = native_engine.why_not() if engine == "auto" and nets[0].family is CNN2020 else None
     notes = [slow] if slow else []
     records = schedule.epochs + 1
     if records < schedule.snapshots:
@@ -130,7 +170,7 @@ def cautions(nets: Sequence[HyperParameters], sets: Mapping[str, ImageSet], sche
         )
     for s in sets.values():
         training = len(s.y_train) - round(len(s.y_train) * VALIDATION_SHARE)
-        short = sum(hp.dataset == s.name and hp.batch_size > training for hp in nets)
+        short = sum(hp.dataset == s.name and hp.get("batch_size", 0) > training for hp in nets)
         if short:
             notes.append(
                 f"{s.name}: {training} images are left for training, fewer than the batch size of {short} nets: "

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from nws import __version__
+from nws import __version__, families
 from nws.cli.app import Json, ZooPath, app, named, positive, print_json
 from nws.errors import NwsError, unknown
-from nws.families.cnn2020 import PROPERTIES, SPACES
+from nws.families import FAMILIES, Family
+from nws.families.cnn2020 import PROPERTIES
 
 if TYPE_CHECKING:
     from nws.zoo import Zoo
@@ -24,7 +25,15 @@ def sample(
     zoo: ZooPath,
     /,
     *,
-    space: Annotated[Literal["fixed", "main"], Parameter(help="fixed: one architecture; main: random architectures.")] = "fixed",
+    family: Annotated[
+        str, Parameter(help=f"What kind of nets: {', '.join(FAMILIES)}, or your own as module:Name (docs/families.md).")
+    ] = "cnn2020",
+    space: Annotated[
+        str | None,
+        Parameter(
+            help="What nets are drawn from. cnn2020: fixed (one architecture, the default) or main (random ones); mlp: main."
+        ),
+    ] = None,
     images: Annotated[
         str | None, Parameter(help="Image sets, comma between; default: the space's own. `nws images` lists them.")
     ] = None,
@@ -55,12 +64,15 @@ def sample(
     from nws import sampling, terminal
     from nws.train import Schedule
 
-    chosen = SPACES[space].with_(**_narrowed(narrow or []))
+    kind = families.named(family)
+    (spaced,) = named(space or next(iter(kind.spaces)), "space", kind.spaces)
+    chosen = kind.spaces[spaced].with_(**_narrowed(narrow or [], kind))
     if images is not None:
         chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
     positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
     hps = chosen.sample(nets, seed)
     sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, progress=terminal.console.is_terminal)
+    hps = sampling.suited(hps, sets)
     schedule = Schedule(seed, snapshots, epochs)
     for note in sampling.cautions(hps, sets, schedule, engine):
         terminal.console.print(f"note: {note}", markup=False)
@@ -168,14 +180,14 @@ def demo(
         terminal.console.print(f"the zoo is {out / 'zoo'}, the figure {out / 'demo.png'}, the rows {out / 'results.json'}")
 
 
-def _narrowed(pairs: list[str]) -> dict[str, list[Any]]:
+def _narrowed(pairs: list[str], family: Family) -> dict[str, list[Any]]:
     """["optimizer=adam,rmsprop"] -> {"optimizer": ["adam", "rmsprop"]}"""
-    options = {}
+    known, options = {p.name: p for p in family.properties}, {}
     for pair in pairs:
         name, _, values = pair.partition("=")
-        if name not in PROPERTIES:
-            raise unknown("property", name, PROPERTIES)
-        options[name] = [PROPERTIES[name].parse(v.strip()) for v in values.split(",")]
+        if name not in known:
+            raise unknown("property", name, known)
+        options[name] = [known[name].parse(v.strip()) for v in values.split(",")]
     return options
 
 

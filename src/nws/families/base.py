@@ -42,8 +42,8 @@ class Family:
 
     name        how zoos and the command line call it
     version     raise it when a property is added (with a `default` for the nets before) or the nets otherwise change
-    properties  what is chosen before a training, in the order of the columns. The built-in loop needs `dataset`,
-                `learning_rate` and `batch_size`, and follows `optimizer`, `augmentation`, `weight_decay` and `label_noise`
+    properties  what is chosen before a training, in the order of the columns; `dataset` is one of them. The built-in loop needs
+                `learning_rate` and `batch_size` too, and follows `optimizer`, `augmentation`, `weight_decay` and `label_noise`
                 where they are there; `nws.families.standard` has them ready
     measures    columns of each net's history, the first being "step"
 
@@ -66,6 +66,8 @@ class Family:
         names = [p.name for p in cls.properties]
         if wrong := [name for name in names if name in RESERVED or name in cls.measures or names.count(name) > 1]:
             raise NwsError(f"family {cls.name}: property {wrong[0]} is named twice, or like a column that every zoo has")
+        if "dataset" not in names:
+            raise NwsError(f"family {cls.name}: lacks the property dataset: what its nets are trained on, standard('dataset')")
         if not cls.name or not cls.name.isprintable() or cls.measures[:1] != ("step",):
             raise NwsError(f"family {cls.__name__}: give it a printable `name`, and measures that begin with 'step'")
 

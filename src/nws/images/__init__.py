@@ -6,7 +6,8 @@
 ((100, 32, 32, 3), ('0', '1', '2'))
 """
 
-from nws.images.imageset import MAX_CLASSES, SIDE, ImageSet
+from nws.images.imageset import MAX_CLASSES, ImageSet
 from nws.images.loading import NAMES, load, names, register, where
+from nws.images.resize import SIDE
 
 __all__ = ["MAX_CLASSES", "NAMES", "SIDE", "ImageSet", "load", "names", "register", "where"]

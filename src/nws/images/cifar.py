@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nws.images import records
-from nws.images.imageset import SIDE
+from nws.images.resize import SIDE
 
 _RECORD = 1 + 3 * SIDE * SIDE
 

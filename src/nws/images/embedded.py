@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError
-from nws.images.imageset import SIDE, ImageSet
-from nws.images.resize import to_pictures
+from nws.images.imageset import ImageSet
+from nws.images.resize import SIDE, to_pictures
 
 _DIGITS_SHA256 = (
     "8f26b2bd9d135c256808f68f14fdabddde6d9c7f869ae419704b051f0f14b3b3"  # of scikit-learn's 1797 x 8 x 8 values as bytes

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError
+from nws.images.resize import resized
 
-SIDE = 32  # of a picture in pixels, where nothing else is asked for: the paper's nets
 MAX_CLASSES = 10_000
 # Which images a limit keeps must not depend on the zoo: two zoos with the same --limit have seen the same images.
 _SUBSET_SEED = 2020
@@ -116,8 +116,6 @@ class ImageSet:
 
 @lru_cache(maxsize=4)
 def _resized(images: ImageSet, side: int, channels: int) -> ImageSet:
-    from nws.images.resize import resized
-
     x_train, x_test = (resized(x, side, channels) for x in (images.x_train, images.x_test))
     return replace(images, x_train=x_train, x_test=x_test)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nws.images.imageset import SIDE
-
+SIDE = 32  # of a picture in pixels, where nothing else is asked for: the paper's nets
 _CHUNK = 1 << 22  # pixels at a time, 16 MB as float32
 
 

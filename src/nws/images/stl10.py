@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nws.images import records
-from nws.images.imageset import SIDE
+from nws.images.resize import SIDE
 
 _SIDE = 96
 _CHUNK = 512  # images at a time: their 16-bit sums stay below 30 MB

@@ -9,7 +9,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.images import matlab, records
-from nws.images.imageset import SIDE
+from nws.images.resize import SIDE
 
 
 def read_split(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:

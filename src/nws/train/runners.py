@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from nws.errors import NwsError, unknown
+from nws.families import CNN2020
 from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net
@@ -45,6 +46,8 @@ def train(
     for job in jobs:
         if job.hp.dataset not in images:
             raise unknown(f"net {job.number} wants an image set that was not given:", job.hp.dataset, images)
+        if reason := why_not(engine, job.hp):
+            raise NwsError(f"net {job.number}: {reason}")
     if engine == "gpu":
         from nws.device import CudaLane
         from nws.train.side_by_side import side_by_side
@@ -77,6 +80,17 @@ def _one_by_one(
             yield _trained(*how, job, images[job.hp.dataset], tell)
         except MemoryError:  # nobody else holds any that a second try could have
             yield GivenUp(job.number, "memory ran out")
+
+
+def why_not(engine: str, hp: Config) -> str | None:
+    """Why an engine cannot train this net on any images, in one line; None when it can."""
+    if hp.family.train is not None:
+        return None if engine == "auto" else f"nets of {hp.family.name} bring their own training: use --engine auto"
+    if missing := [name for name in ("learning_rate", "batch_size") if name not in hp]:
+        return f"{hp.family.name} has no {' and no '.join(missing)}, which the built-in loop needs: add them, or write `train`"
+    if engine == "native" and hp.family is not CNN2020:
+        return f"the native engine trains nets of {CNN2020.name}, not of {hp.family.name}: use --engine auto"
+    return None
 
 
 def make_engine(name: str) -> MakeEngine:

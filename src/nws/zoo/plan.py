@@ -134,6 +134,8 @@ class Plan:
 
         Of images the names and checksums count, not where they were found.
         """
+        if self.family.name != wanted.family.name:
+            return [f"nets of {printable(self.family.name)}, not of {wanted.family.name}"]
         mine, theirs = self._identity(), wanted._identity()
         names = dict.fromkeys([*mine, *theirs])
         return [
@@ -147,7 +149,6 @@ class Plan:
         space = plain(self.space.options) if self.space else {}  # with defaults for what was added since
         properties = {p.name: plain(p.options) for p in self.family.properties} if isinstance(self.family, StoredFamily) else None
         return {
-            "family": self.family.name,
             "properties": properties,
             "seed": self["seed"],
             **space,
