@@ -223,3 +223,13 @@ def test_what_it_cannot_do_goes_to_torch():
             runners.make_engine("native")(hp, theta, images, 0)
     theta = cnn.initialize(SMALL, np.random.default_rng(0))
     assert runners.make_engine("auto")(SMALL, theta, pictures(), 0).name == "native"
+
+
+@needs_it
+@pytest.mark.parametrize("wrong", [{"activation": "swish"}, {"optimizer": "sgd"}, {"activation": ""}])
+def test_an_option_that_the_engine_does_not_know_is_refused_by_the_engine_itself(wrong):
+    given = {"filter": 3, "batch": 16, "conv_widths": [4, 8, 16], "pools": [True] * 3, "fc_widths": [8, 20]}
+    given |= {"batch_norm": False, "augmentation": False, "dropout": 0.0, "activation": "relu", "optimizer": "adam"}
+    given |= {"ranges": [(0.0, 0.0)] * 11, "theta": np.zeros(10, np.float32), "seed": 0, "direct": False}
+    with pytest.raises(ValueError, match="the native engine has no"):
+        _native.Engine(**{**given, **wrong})

@@ -101,10 +101,11 @@ class Layout:
     """The tensors of theta in order. Immutable; equal layouts describe interchangeable vectors.
 
     `rows` are `Tensor`s (their `start` is set here), or (layer, role, shape, part) or (layer, role, shape, part, grid), in theta's
-    order. Where no tensor has axes they are those of a chain, each layer reading the one before it, if the shapes allow that.
+    order.
+    chain  each layer reads the one before it and nothing else: the axes follow, if the shapes allow that
     """
 
-    def __init__(self, rows: Sequence[Any]):
+    def __init__(self, rows: Sequence[Any], *, chain: bool = False):
         tensors: list[Tensor] = []
         start = 0
         for row in rows:
@@ -113,7 +114,7 @@ class Layout:
             start = tensors[-1].stop
         if not tensors:
             raise NwsError("a layout needs at least one tensor")
-        self.tensors: tuple[Tensor, ...] = tuple(tensors) if any(t.axes for t in tensors) else _chain(tensors)
+        self.tensors: tuple[Tensor, ...] = _chain(tensors) if chain else tuple(tensors)
         self.size: int = start
         self.groups: dict[str, int] = _groups(self.tensors)
         parts = [t.part for t in tensors]
@@ -127,8 +128,8 @@ class Layout:
         """The layout of any PyTorch module: a layer per submodule that has weights, in the order of its state dict.
 
         Norms have beta, gamma, mean and var; of other modules a vector is a bias and everything else a weight. Whatever comes up to
-        the last convolution is the conv part. Axes are those of a chain where the shapes allow that; a family whose nets are no
-        chain states them itself. NwsError when the module holds no floating-point weights.
+        the last convolution is the conv part. Of a plain nn.Sequential of layers the axes are known, that is a chain; a family
+        with any other nets states them itself. NwsError when the module holds no floating-point weights.
         """
         return _of_module(module)
 
@@ -226,10 +227,10 @@ class Layout:
         return json.dumps([_row(t) for t in self.tensors])
 
     @classmethod
-    def from_json(cls, text: str) -> Layout:
-        """From `to_json`, or from the lists of formats 1 and 2."""
+    def from_json(cls, text: str, *, chain: bool = False) -> Layout:
+        """From `to_json`, or from the lists of formats 1 and 2, which have no axes: the paper's nets are a chain."""
         try:
-            return cls([_from_row(row) if isinstance(row, dict) else tuple(row) for row in json.loads(text)])
+            return cls([_from_row(row) if isinstance(row, dict) else tuple(row) for row in json.loads(text)], chain=chain)
         except NwsError:
             raise
         except (TypeError, ValueError, KeyError, RecursionError) as error:
@@ -344,7 +345,8 @@ def _of_module(module: torch.nn.Module) -> Layout:
         used.add((layer, role))
         plain = Tensor(layer, role, tuple(value.shape) or (1,), "conv" if k < conv else "fc", 0)
         tensors.append(plain if plain.torch_name == key else replace(plain, key=key))
-    return Layout(tensors)
+    plain = type(module).__name__ == "Sequential" and all(not list(child.children()) for child in module.children())
+    return Layout(tensors, chain=plain)
 
 
 def _grid(layer: str, shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[int, int]:

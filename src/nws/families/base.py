@@ -129,7 +129,8 @@ class Family:
         """The images as the net sees them: of another size, for instance."""
         return images
 
-    # A family whose training the built-in loop does not fit writes this, a generator of `Record`s, the initialization first:
+    # A family whose training the built-in loop does not fit writes this, a generator of `Record`s, the initialization first.
+    # Whatever is random comes from `rng` or from PyTorch's own generator, which is seeded for each net:
     # def train(self, config, images, rng, epochs): ...
     train: Any = None
 

@@ -199,7 +199,7 @@ def layout(hp: HyperParameters) -> Layout:
         add(f"fc{c + 1}", (width, units), "fc", hp.batch_norm, *grid)
         units, grid = width, []
     add("out", (OUTPUTS, units), "fc", False)
-    return Layout(rows)
+    return Layout(rows, chain=True)
 
 
 def initialize(hp: HyperParameters, rng: np.random.Generator) -> np.ndarray:

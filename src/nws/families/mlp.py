@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from nws.images import ImageSet
 
 _ADDED = (
-    Property(
-        "weight_decay", (0.0, 1e-4, 1e-3, 1e-2), "share of each matrix taken away per step, times the learning rate", minimum=0
-    ),
+    Property("weight_decay", (0.0, 1e-4, 1e-3, 1e-2), "L2 penalty: this times each matrix joins its gradient", minimum=0),
     Property("label_noise", (0.0, 0.1, 0.3), "share of the training labels that are replaced by random other ones", minimum=0),
     Property("dropout", (0.0, 0.2, 0.5), "share of the hidden units left out in training", minimum=0),
 )
@@ -76,7 +74,7 @@ class Mlp(Family):
             layer = "out" if k == len(widths) else f"fc{k}"
             rows += [(layer, "weight", (width, units), "fc"), (layer, "bias", (width,), "fc")]
             units = width
-        return Layout(rows)
+        return Layout(rows, chain=True)
 
     def init(self, config: Any, rng: np.random.Generator) -> np.ndarray:
         where = self.layout(config)

@@ -160,18 +160,23 @@ def train_in_turns(
 
 
 def _train_own(job: Job, images: ImageSet, schedule: Schedule, tell: Callable[[Progress], None]) -> Net:
-    """As `train_in_turns`, the records being those of the family's own training."""
+    """As `train_in_turns`, the records being those of the family's own training. PyTorch's own random numbers are the net's too."""
+    import torch
+
     family, started = job.hp.family, time.perf_counter()
-    layout, rng = family.layout(job.hp), _stream(schedule.seed, job.number, OWN)
-    validation = family.measures.index("validation_accuracy") if "validation_accuracy" in family.measures else None
+    layout, rng, own = family.layout(job.hp), *np.random.default_rng([schedule.seed, job.number, OWN]).spawn(2)
+    rated = family.measures.index("validation_accuracy") if "validation_accuracy" in family.measures else 0
     records, history, status = [], [], "ok"
-    for step, theta, measures in walk(family.train(job.hp, family.pictures(job.hp, images), rng, schedule.epochs), layout):
-        records.append(theta)
-        history.append([step, *(float(measures.get(name, "nan")) for name in family.measures[1:])])
-        tell(Progress(job.number, len(records) - 1, history[-1][validation] if validation else float("nan"), 0, tuple(history[-1])))
-        if not np.isfinite(theta).all():
-            status = "diverged"
-            break
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(own.integers(2**63)))
+        for step, theta, measures in walk(family.train(job.hp, family.pictures(job.hp, images), rng, schedule.epochs), layout):
+            records.append(theta)
+            history.append([step, *(float(measures.get(name, "nan")) for name in family.measures[1:])])
+            accuracy = history[-1][rated] if rated else float("nan")
+            tell(Progress(job.number, len(records) - 1, accuracy, 0, tuple(history[-1])))
+            if not np.isfinite(theta).all():
+                status = "diverged"
+                break
     if not records:
         raise NwsError(f"net {job.number}: the training of {family.name} yielded no record: yield the initialization first")
     about = {"engine": "own", "images": images.about["sha256"]}

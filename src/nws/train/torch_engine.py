@@ -82,10 +82,10 @@ class TorchEngine:
         self._gradient.zero_()
         loss = functional.cross_entropy(self._module(x), y)
         loss.backward()
-        if self._decay:  # beside the rule, not through the gradient: a share of the weights whatever the optimizer (AdamW)
+        if self._decay:
             with torch.no_grad():
                 for matrix in self._matrices:
-                    matrix.mul_(1 - learning_rate * self._decay)
+                    matrix.grad.add_(matrix, alpha=self._decay)  # type: ignore[union-attr]  # it lies in the vector of gradients
         self._update(learning_rate)
         return loss.detach()
 

@@ -288,8 +288,8 @@ def _checked_tensors(entries: dict[str, Any], start: int, size: int) -> tuple[di
 
 
 def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offsets: dict[str, int], size: int) -> Header:
-    layout = _layout(metadata["layout"])
     version = _whole_number(metadata["format"])
+    layout = _layout(metadata["layout"], version == OWN)
     family = metadata["family"] if version == FORMAT else FAMILIES["cnn2020"].name if version == OWN else ""
     if version == FORMAT and family in FAMILIES and _whole_number(metadata["family_version"]) > FAMILIES[family].version:
         raise NewerFormatError(f"a net of {family}, version {metadata['family_version']}, is from a newer nws: upgrade nws")
@@ -330,8 +330,8 @@ def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offset
 
 # Nets of one architecture have one layout: parsed once, held once.
 @lru_cache(maxsize=1024)
-def _layout(text: str) -> Layout:
-    return Layout.from_json(text)
+def _layout(text: str, chain: bool) -> Layout:
+    return Layout.from_json(text, chain=chain)
 
 
 def _whole_number(text: str) -> int:

@@ -4,7 +4,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <array>
+#include <string>
+#include <utility>
 
 #include "net.hpp"
 
@@ -47,12 +52,28 @@ struct ImageSet {
     }
 };
 
+// What options are called, in the order of the enumerations. An option that is none of these is refused: another number would leave
+// theta as it began.
+constexpr std::array<std::pair<const char*, Activation>, 4> ACTIVATIONS{{{"relu", Activation::relu},
+                                                                         {"elu", Activation::elu},
+                                                                         {"sigmoid", Activation::sigmoid},
+                                                                         {"tanh", Activation::tanh}}};
+constexpr std::array<std::pair<const char*, Rule>, 3> RULES{
+    {{"adam", Rule::adam}, {"rmsprop", Rule::rmsprop}, {"momentum", Rule::momentum}}};
+
+template <class Options>
+auto named(const std::string& name, const Options& options, const char* what) {
+    for (auto& [option, value] : options)
+        if (name == option) return value;
+    throw nb::value_error((std::string("the native engine has no ") + what + " '" + name + "'").c_str());
+}
+
 struct Engine {
     int outputs;
     Net net;
 
     Engine(int filter, int batch, std::vector<int> conv_widths, std::vector<bool> pools, std::vector<int> fc_widths,
-           bool batch_norm, bool augmentation, float dropout, int activation, int optimizer,
+           bool batch_norm, bool augmentation, float dropout, const std::string& activation, const std::string& optimizer,
            std::vector<std::pair<float, float>> ranges, In<float, 1> theta, uint64_t seed, bool direct)
         : outputs(fc_widths.back()),
           net(architecture(filter, batch, conv_widths, pools, fc_widths, batch_norm, augmentation, dropout, activation,
@@ -61,15 +82,15 @@ struct Engine {
 
     static Architecture architecture(int filter, int batch, std::vector<int> conv_widths, std::vector<bool> pools,
                                      std::vector<int> fc_widths, bool batch_norm, bool augmentation, float dropout,
-                                     int activation, int optimizer, const std::vector<std::pair<float, float>>& ranges,
+                                     const std::string& activation, const std::string& optimizer, const std::vector<std::pair<float, float>>& ranges,
                                      bool direct) {
         if (ranges.size() != CHANGES) throw nb::value_error("eleven ranges are needed");
         Ranges r;
         for (int k = 0; k < CHANGES; k++) r.low[k] = ranges[k].first, r.high[k] = ranges[k].second;
         return {filter,          batch,     conv_widths,
                 pools,           fc_widths, batch_norm,
-                augmentation,    dropout,   Activation(activation),
-                Rule(optimizer), r,         direct};
+                augmentation,    dropout,   named(activation, ACTIVATIONS, "activation"),
+                named(optimizer, RULES, "optimizer"), r,         direct};
     }
 
     float train(const ImageSet& images, In<int64_t, 2> batches, float learning_rate) {
@@ -132,7 +153,7 @@ NB_MODULE(_native, m) {
     m.attr("LANES") = LANES;
     nb::class_<ImageSet>(m, "ImageSet").def(nb::init<PictureArray, In<int, 1>>(), nb::arg("pixels"), nb::arg("labels"));
     nb::class_<Engine>(m, "Engine")
-        .def(nb::init<int, int, std::vector<int>, std::vector<bool>, std::vector<int>, bool, bool, float, int, int,
+        .def(nb::init<int, int, std::vector<int>, std::vector<bool>, std::vector<int>, bool, bool, float, std::string, std::string,
                       std::vector<std::pair<float, float>>, In<float, 1>, uint64_t, bool>(),
              nb::arg("filter"), nb::arg("batch"), nb::arg("conv_widths"), nb::arg("pools"), nb::arg("fc_widths"),
              nb::arg("batch_norm"), nb::arg("augmentation"), nb::arg("dropout"), nb::arg("activation"),
