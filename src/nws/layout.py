@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from operator import index
@@ -81,8 +81,8 @@ class Tensor:
     part: str
     start: int
     grid: tuple[int, int] = (0, 0)
-    axes: tuple[Axis, ...] = ()
-    key: str = ""
+    axes: tuple[Axis, ...] = field(default=(), compare=False)
+    key: str = field(default="", compare=False)
 
     @property
     def torch_name(self) -> str:
@@ -98,7 +98,7 @@ class Tensor:
 
 
 class Layout:
-    """The tensors of theta in order. Immutable; equal layouts describe interchangeable vectors.
+    """The tensors of theta in order. Immutable; equal layouts describe interchangeable vectors (what is known of axes aside).
 
     `rows` are `Tensor`s (their `start` is set here), or (layer, role, shape, part) or (layer, role, shape, part, grid), in theta's
     order.

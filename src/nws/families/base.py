@@ -66,6 +66,8 @@ class Family:
         names = [p.name for p in cls.properties]
         if wrong := [name for name in names if name in RESERVED or name in cls.measures or names.count(name) > 1]:
             raise NwsError(f"family {cls.name}: property {wrong[0]} is named twice, or like a column that every zoo has")
+        if wrong := [name for name in names if not name.isidentifier()]:
+            raise NwsError(f"family {cls.name}: property {wrong[0]!r} is to be an attribute of configs: name it like a variable")
         if "dataset" not in names:
             raise NwsError(f"family {cls.name}: lacks the property dataset: what its nets are trained on, standard('dataset')")
         if not cls.name or not cls.name.isprintable() or cls.measures[:1] != ("step",):

@@ -42,8 +42,8 @@ class Property:
 
     def __post_init__(self) -> None:
         options = tuple(self.options)
-        if not self.name.isidentifier() or not options or len({type(o) for o in options}) > 1:
-            raise NwsError(f"property {self.name!r}: needs a name like a variable's and at least one option, all of one type")
+        if not self.name or not options or len({type(o) for o in options}) > 1:
+            raise NwsError(f"property {self.name!r}: needs a name and at least one option, all of one type")
         if not isinstance(options[0], str | int | float):
             raise NwsError(f"property {self.name}: options are text, whole numbers, numbers or switches, not {options[0]!r}")
         object.__setattr__(self, "options", options)

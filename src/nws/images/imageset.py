@@ -44,11 +44,12 @@ class ImageSet:
         classes = tuple(str(c) for c in self.classes)
         if not 1 <= len(classes) <= MAX_CLASSES:
             raise NwsError(f"{at} has {len(classes)} classes: give 1 to {MAX_CLASSES:,}")
-        if self.x_train.shape[1:] != self.x_test.shape[1:]:
-            raise NwsError(f"{at}: training pictures are {self.x_train.shape[1:]}, test pictures {self.x_test.shape[1:]}")
+
         object.__setattr__(self, "classes", classes)
         object.__setattr__(self, "y_train", _checked(f"{at}, training", self.x_train, self.y_train, len(classes)))
         object.__setattr__(self, "y_test", _checked(f"{at}, test", self.x_test, self.y_test, len(classes)))
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise NwsError(f"{at}: training pictures are {self.x_train.shape[1:]}, test pictures {self.x_test.shape[1:]}")
         start = {"source": "arrays", "files": {}, "official": False, "limit": None, "limit_test": None}
         found = {"n_train": len(self.y_train), "n_test": len(self.y_test), "sha256": self._sha256()}
         object.__setattr__(self, "about", {**start, **self.about, **found})

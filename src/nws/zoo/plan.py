@@ -146,7 +146,8 @@ class Plan:
 
     def _identity(self) -> dict[str, Any]:
         images = {name: about.get("sha256") if isinstance(about, dict) else None for name, about in self["images"].items()}
-        space = plain(self.space.options) if self.space else {}  # with defaults for what was added since
+        # With defaults for properties that were added since.
+        space = {**(self["space"] or {}), **(plain(self.space.options) if self.space else {})}
         properties = {p.name: plain(p.options) for p in self.family.properties} if isinstance(self.family, StoredFamily) else None
         return {
             "properties": properties,
