@@ -209,9 +209,15 @@ def zoo_table(summary: dict[str, Any]) -> Table:
         rows.append((name, _span(counts) if "min" in counts else _counts(counts)))
     for name, a in summary["accuracies"].items():
         if a["nets"]:
-            reached = f"mean {a['mean']:.1%}, {a['min']:.1%} to {a['max']:.1%}, {a['converged']:.0%} converged"
-            rows.append((f"test accuracy, {name}", reached))
+            rows.append((f"test accuracy, {name}", _reached(a)))
     return facts(rows, summary["path"])
+
+
+def _reached(a: dict[str, Any]) -> str:
+    if not a["measured"]:
+        return "not measured"
+    some = f" (of {a['measured']:,} nets, {a['nets'] - a['measured']:,} were not measured)" if a["measured"] < a["nets"] else ""
+    return f"mean {a['mean']:.1%}, {a['min']:.1%} to {a['max']:.1%}, {a['converged']:.0%} converged{some}"
 
 
 def _counts(counts: dict[str, int]) -> str:
