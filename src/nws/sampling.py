@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nws import images as image_sets
+from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.net import Net
-from nws.space import HyperParameters, Space
+from nws.space import PROPERTIES, HyperParameters, Space
 from nws.train import native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
 from nws.train.runners import default_workers, make_engine, train
@@ -81,9 +83,36 @@ def prepare(
     schedule: Schedule,
     space: Space | None = None,
 ) -> Zoo:
-    """The zoo at `path`: made, or opened when it was made with the same settings."""
-    about = {name: dict(s.about) for name, s in sets.items()}
-    return Zoo.create(path, space, nets=len(nets), images=about, **asdict(schedule))
+    """The zoo at `path`: made, or opened when it was made with the same settings.
+
+    Where only one side names a space, the command line or this call, the nets themselves are compared. NwsError when they differ.
+    """
+    settings = {"images": {name: dict(s.about) for name, s in sets.items()}, **asdict(schedule)}
+    if Path(path, "zoo.json").is_file():
+        made = Zoo(path)
+        if space is None or made.space is None:
+            space = made.space
+            _check_same_nets(Zoo.create(path, space, **settings), nets)  # changes nothing: a plan grows by its number of nets
+    return Zoo.create(path, space, nets=len(nets), **settings)
+
+
+def _check_same_nets(zoo: Zoo, nets: Sequence[HyperParameters]) -> None:
+    """NwsError unless the nets that the zoo holds are these, and the others are of its space."""
+    held = zoo.index[list(PROPERTIES)].to_dict("index")
+    options = zoo.space.options if zoo.space else {}
+    for number, hp in enumerate(nets):
+        for name, value in hp.to_dict().items():
+            if number in held and held[number][name] != value:
+                said = f"its net {number} has {name}={held[number][name]}, not {value}"
+            elif number not in held and options and not _within(value, options[name], PROPERTIES[name].continuous):
+                said = f"its space has {name}={', '.join(map(str, options[name]))}, net {number} {value}"
+            else:
+                continue
+            raise NwsError(f"{zoo.path} was made with other nets ({said}): use another folder, or the same nets")
+
+
+def _within(value: Any, options: tuple[Any, ...], continuous: bool) -> bool:
+    return bool(options[0] <= value <= options[-1]) if continuous else value in options
 
 
 def finished(zoo: Zoo, nets: int) -> set[int]:
