@@ -30,18 +30,19 @@ def evaluate(
     zoo: Zoo | Inputs,
     *,
     rounds: int = 10,
-    seed: int = 0,
+    seed: int | None = None,
     tell: Tell = lambda doing: None,
     keep: Keep | None = None,
 ) -> list[Result]:
     """Every meta-classifier on every task: one `Result` each.
 
     metas   a name of `nws.meta.METAS`, an estimator, or a list or dict (name -> estimator) of them
-    zoo     a zoo, or its `Inputs`, which remember what was computed for an earlier call (and have a seed of their own)
+    zoo     a zoo, or its `Inputs`, which remember what was computed for an earlier call
+    seed    of splits, slices and meta-classifiers: 0, or that of the `Inputs`; another one beside them is refused
     tell    hears what is being done ("optimizer, dmc: round 3 of 10")
     keep    is given the fitted meta-classifier of each first round: keep(task, name, meta, round)
     """
-    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
+    inputs = Inputs.of(zoo, seed)
     given, named = [tasks] if isinstance(tasks, Task) else list(tasks), _named(metas)
     questions = [_question(task, name, meta, inputs.zoo) for task in given for name, meta in named]  # bad ones fail before any work
     rows: dict[int, Result] = {}
@@ -59,10 +60,10 @@ class Fitted:
 
 
 def fits(
-    meta: Any, task: Task, zoo: Zoo | Inputs, *, rounds: int = 10, seed: int = 0, tell: Tell = lambda doing: None
+    meta: Any, task: Task, zoo: Zoo | Inputs, *, rounds: int = 10, seed: int | None = None, tell: Tell = lambda doing: None
 ) -> Iterator[Fitted]:
     """The fitted meta-classifiers themselves, round by round: the same ones that `evaluate` tests."""
-    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
+    inputs = Inputs.of(zoo, seed)
     ((name, made),) = _named(meta)
     yield from _rounds(_question(task, name, made, inputs.zoo), inputs, rounds, tell)
 
@@ -152,7 +153,7 @@ class _Question:
 
 
 def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
-    where = _where(task, meta, zoo)
+    where = _where(task, name, meta, zoo)
     table, notes = zoo.select(task.property, part=where.part, slice_length=where.slice_length, converged=task.converged)
     table = _only(table, task, zoo, notes)
     table = _long_enough_stripped(table, where, zoo, notes)
@@ -178,10 +179,14 @@ def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
     return _Question(task, property_, name, meta, where, nets, y, stored, tuple(notes))
 
 
-def _where(task: Task, meta: Any, zoo: Zoo) -> Where:
+def _where(task: Task, name: str, meta: Any, zoo: Zoo) -> Where:
     """Which weights this meta-classifier reads in this task."""
     length: Any = OWN_SLICE[meta.reads] if task.slice_length is None else task.slice_length
-    if meta.reads == "layer-statistics" or length == "whole":
+    if meta.reads == "layer-statistics" and isinstance(length, int):
+        raise NwsError(
+            f"{name} reads whole nets, not slices of {length:,}: leave the slice out, or use svm-linear-16, svm-rbf-16, dmc"
+        )
+    if length == "whole":
         length = None
     if zoo.index.empty:
         raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")

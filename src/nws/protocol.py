@@ -30,7 +30,7 @@ class Task:
     property      a name of `Zoo.properties`: one of `nws.space.PROPERTIES`, or what the source of a foreign zoo recorded
     snapshots     numbers from 1; empty is the last four of the zoo, the paper's choice for whole nets
     slice_length  consecutive weights the meta-classifier sees, or "whole"; None is its own choice: the SVMs read whole
-                  parts, the DMC 5,000 weights. Layer-wise statistics always need whole nets.
+                  parts, the DMC 5,000 weights. What reads layer-wise statistics needs whole nets and refuses slices.
     part          all, conv or fc
     converged     True: only nets above the paper's accuracy thresholds; or image set -> threshold; False: all that trained
     split         "rounds": each round draws its own test nets, a quarter, so that every net of a small zoo is tested in turn;

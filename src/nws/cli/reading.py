@@ -36,6 +36,15 @@ Only = Annotated[
     list[str] | None, Parameter(negative="", help="Only nets that have this, e.g. --only batch_norm=off; may be repeated.")
 ]
 
+Metas = Annotated[
+    str | None,
+    Parameter(
+        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc; default: the SVMs "
+        "(the 480 ones read whole nets only)."
+    ),
+]
+_WHOLE_OR_SLICES = ("svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480", "svm-linear-16,svm-rbf-16")
+
 
 @app.command
 def classify(
@@ -43,9 +52,7 @@ def classify(
     /,
     *,
     properties: Properties = "all",
-    meta: Annotated[
-        str, Parameter(help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc.")
-    ] = "svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480",
+    meta: Metas = None,
     snapshots: Annotated[str | None, Parameter(help="11:20, 20, or 1,5,20; default: the last four.")] = None,
     slice_length: Slice = None,
     part: Annotated[Literal["all", "conv", "fc"], Parameter(help="Which part of the nets is read.")] = "all",
@@ -70,10 +77,11 @@ def classify(
     from nws.zoo import Zoo
 
     positive(rounds=rounds, steps=steps)
-    names = named(meta, "meta-classifier", meta_classifiers.METAS)
+    length = _slice(slice_length)
+    names = named(meta or _WHOLE_OR_SLICES[isinstance(length, int)], "meta-classifier", meta_classifiers.METAS)
     options: dict[str, Any] = {
         "snapshots": snapshot_numbers(snapshots),
-        "slice_length": _slice(slice_length),
+        "slice_length": length,
         "part": part,
         "converged": converged,
         "split": split,
