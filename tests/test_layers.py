@@ -29,7 +29,7 @@ TIERS = (
     {"cnn", "images", "augment", "weights"},
     {"net", "dropout", "device"},
     {"layout", "space", "recorded"},
-    {"atomic", "cells"},
+    {"atomic", "cells", "metrics"},
     {"errors"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
