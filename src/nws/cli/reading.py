@@ -11,13 +11,19 @@ from nws.cli.app import Json, ZooPath, app, named, positive, print_json, snapsho
 from nws.errors import NwsError, unknown
 from nws.layout import STRIPS
 from nws.space import PROPERTIES
+from nws.targets import MEASURED
 
 if TYPE_CHECKING:
     from nws.protocol import Task
     from nws.zoo import Zoo
 
 Properties = Annotated[
-    str, Parameter(name="--property", help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES))
+    str,
+    Parameter(
+        name="--property",
+        help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES) + "; what was measured at each "
+        "snapshot: " + ", ".join(MEASURED) + "; or what a zoo's source or `nws annotate` recorded.",
+    ),
 ]
 Slice = Annotated[
     str | None,
@@ -107,10 +113,11 @@ def classify(
 
 
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
+    from nws import targets
     from nws.protocol import Task
 
     varying = [name for name in zoo.varying() if name not in options["only"]]
-    names = named(properties, "property", zoo.properties) if properties != "all" else varying
+    names = named(properties, "property", targets.names(zoo)) if properties != "all" else varying
     return [Task(name, **options) for name in names]
 
 
