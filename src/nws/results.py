@@ -256,8 +256,9 @@ def write(path: Path, text: str) -> None:
 
 
 def zoo_state(zoo: Zoo) -> str:
-    """Changes with any weight of any net of the zoo."""
-    return digest(sorted(zoo.index["sha256"].items()))
+    """Changes with any weight of any net of the zoo, and with the columns that a user added."""
+    nets, own = sorted(zoo.index["sha256"].items()), zoo.annotations
+    return digest([nets, own.reset_index().to_dict("list")] if len(own.columns) else nets)
 
 
 def digest(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,8 +181,13 @@ def _recorded_names(rows: Mapping[int, Mapping[str, Any]], known: list[str]) -> 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Every column in its type; a property's is ours only where every net has it, and in kind."""
-    frame = frame.astype(_FIXED)
-    types = {name: _column_type(frame[name], _OWN.get(name, "")) for name in [*_OWN, *recorded(frame)]}
+    return typed_columns(frame.astype(_FIXED), [*_OWN, *recorded(frame)])
+
+
+def typed_columns(frame: pd.DataFrame, names: Iterable[str] | None = None) -> pd.DataFrame:
+    """These columns of values of any kind, or all, in the type that holds their values."""
+    types = {name: _column_type(frame[name], _OWN.get(name, "")) for name in (frame.columns if names is None else names)}
+    frame = frame.copy()
     for name, dtype in types.items():
         if dtype == "text":  # values of several kinds
             frame[name], types[name] = frame[name].map(str, na_action="ignore"), "str"

@@ -97,7 +97,7 @@ def _absent_options(frame: pd.DataFrame, space: Space | None, property: Property
     if property.continuous:
         return []
     present = set(frame[property.name].tolist())
-    planned = space.options[property.name] if space else property.options
+    planned = space.options.get(property.name, property.options) if space else property.options
     absent = [str(option) for option in planned if option not in present]
     return [f"no net has {property.name}={' or '.join(absent)}"] if absent and len(planned) > 1 else []
 

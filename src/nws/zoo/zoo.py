@@ -18,7 +18,7 @@ from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.net import Net
 from nws.space import Property, Space
-from nws.zoo import describe, failed, index, lock, verify
+from nws.zoo import annotated, describe, failed, index, lock, verify
 from nws.zoo import select as selection
 from nws.zoo.netfile import encode, net_path, read_net, read_records
 from nws.zoo.plan import Plan
@@ -47,6 +47,7 @@ class Zoo:
         self._damaged: list[tuple[str, str]] = []
         self._road = ""  # how "auto" slices are read: by the size of the zoo
         self._stamp: tuple[tuple[str, int], ...] | None = None
+        self._annotated: tuple[Any, pd.DataFrame] | None = None  # the file's stamp, and what it holds
 
     @classmethod
     def create(
@@ -174,15 +175,38 @@ class Zoo:
         """Nets that could not be trained and are still missing: number -> why. The next `nws sample` tries them again."""
         return {number: why for number, why in failed.marks(self.path).items() if not net_path(self.path, number).exists()}
 
+    def annotate(self, frame: pd.DataFrame, replace: bool = False) -> None:
+        """Add columns of one's own: properties of these nets from now on, for `nws.evaluate`, figures and the report.
+
+        frame: a row per net, its number in a column "net" or as the frame's index; text, numbers or switches, NaN where a net has
+        none; nets may be absent. They lie in annotations.json, and stay when the index is made anew. NwsError for a net that is
+        not there, a name that the index has, or one that was added before, unless replace; then the zoo is as before.
+        """
+        taken = [*index.COLUMNS, *index.recorded(self._own_frame())]
+        whole = annotated.added(self.annotations, frame, self.numbers(), taken, replace)
+        try:
+            annotated.write(self.path, whole)
+        except OSError as error:
+            raise NwsError(f"{self.path / annotated.FILE}: cannot be written ({error.strerror}): nothing was changed") from None
+
     # -- nets out ------------------------------------------------------------------------------------------------------------
 
     @property
     def index(self) -> pd.DataFrame:
         """One row per net, by number: hyper-parameters, split, status, sizes, accuracies ... (docs/format.md). A copy.
 
-        Of foreign nets what is not recorded is missing, and what only they have stands in columns at the end.
+        Of foreign nets what is not recorded is missing, and what only they have stands in columns at the end, as do those of
+        `annotate`.
         """
         return self._frame()
+
+    @property
+    def annotations(self) -> pd.DataFrame:
+        """The columns that `annotate` added, by net. A copy."""
+        found = annotated.stamp(self.path)
+        if self._annotated is None or self._annotated[0] != found:
+            self._annotated = found, annotated.read(self.path)
+        return self._annotated[1].copy()
 
     @property
     def properties(self) -> dict[str, Property]:
@@ -326,6 +350,9 @@ class Zoo:
         return describe.card(self)
 
     def _frame(self) -> pd.DataFrame:
+        return annotated.joined(self._own_frame(), self.annotations, index.typed_columns)
+
+    def _own_frame(self) -> pd.DataFrame:
         if self._index is None or self._stamp is None or self._stamp != index.stamp(self.path):
             self.refresh()
         assert self._index is not None
