@@ -24,9 +24,10 @@ import numpy as np
 from nws import Task, Zoo, auditing
 from nws.auditing import Answer, Auditor, Specimen, examine
 from nws.auditing.auditor import UNFAMILIAR
-from nws.auditing.calibration import expected_calibration_error, tempered
+from nws.auditing.calibration import tempered
 from nws.inputs import Inputs
 from nws.layout import Layout
+from nws.metrics import expected_calibration_error
 from nws.zoo.netfile import net_path
 
 SNAPSHOTS = tuple(range(17, 21))  # as recipes/audit_models.py

@@ -29,7 +29,8 @@ def main(path: str, out: str, *options: str) -> None:
             local = ("svm-linear-16", "svm-rbf-16", "dmc")
             settings = {"dmc": {"max_steps": DMC_STEPS}}
             rows += results.classify(zoo, tasks, local, rounds=DMC_ROUNDS, out=out, settings=settings, tell=tell)
-    figures.save(figures.meta_classification(rows[: len(PROPERTIES) * len(SVMS)]), Path(out) / "figure2")
+    whole = results.table(rows[: len(PROPERTIES) * len(SVMS)])
+    figures.save(figures.meta_classification(whole), Path(out) / "figure2")
     terminal.out.print(terminal.results(rows))
 
 

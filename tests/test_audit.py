@@ -32,9 +32,8 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("audit")
     zoo, all_nets = written_zoo(folder / "zoo"), written_zoo(folder / "all", nets=36)
     inputs = Inputs(zoo, test_slices=auditing.SLICES)
-    task = nws.Task("optimizer", (SNAPSHOTS,), slice_length=SLICE)
-    for name in ("svm-rbf-16", "svm-linear-480"):
-        auditing.learn(name, task, inputs).save(folder / "models" / name)
+    for name, length in (("svm-rbf-16", SLICE), ("svm-linear-480", None)):
+        auditing.learn(name, nws.Task("optimizer", (SNAPSHOTS,), slice_length=length), inputs).save(folder / "models" / name)
     return SimpleNamespace(zoo=zoo, all=all_nets, models=folder / "models")
 
 

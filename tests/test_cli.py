@@ -257,6 +257,10 @@ def test_classify_with_a_dmc_on_slices(nws, made):
         (["classify", "ZOO", "--property", "optimizer", "--meta", "svm"], ["meta-classifier 'svm' is unknown", "svm-rbf-16"]),
         (["classify", "ZOO", "--property", "filter_size"], ["filter_size cannot be told apart", "filter_size=3"]),
         (["classify", "ZOO", "--property", "optimizer", "--slice", "1000000"], ["slice 1,000,000 is longer than", "weights"]),
+        (
+            ["classify", "ZOO", "--slice", "500", "--meta", "svm-rbf-16,svm-rbf-480"],
+            ["svm-rbf-480 reads whole nets, not slices of 500"],
+        ),
         (["classify", "ZOO", "--property", "optimizer", "--slice", "some"], ["give a number of weights"]),
         (["classify", "ZOO", "--property", "optimizer", "--snapshots", "x:y"], ["write 11:20, 20 or 1,5,20"]),
         (["classify", "ZOO", "--property", "optimizer", "--snapshots", "21"], ["have snapshots 1 to 4"]),

@@ -22,6 +22,7 @@ TIERS = (
     {"tables"},
     {"results", "terminal"},
     {"evaluation", "sampling"},
+    {"tally"},
     {"protocol"},
     {"inputs"},
     {"meta", "zoo"},
@@ -30,7 +31,7 @@ TIERS = (
     {"net", "device"},
     {"families"},
     {"dropout", "layout", "recorded"},
-    {"atomic", "cells"},
+    {"atomic", "cells", "metrics"},
     {"errors"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}

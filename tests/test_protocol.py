@@ -192,6 +192,22 @@ def test_snapshots_beyond_the_zoo_and_slices_longer_than_the_nets(zoo):
         evaluate("svm-linear-16", Task("optimizer", slice_length=10**6), zoo)
 
 
+def test_a_slice_is_refused_by_what_reads_whole_nets(zoo):
+    with pytest.raises(NwsError, match="svm-linear-480 reads whole nets, not slices of 40"):
+        evaluate(["svm-linear-16", "svm-linear-480"], Task("optimizer", slice_length=40), zoo)
+    (row,) = evaluate("svm-linear-480", Task("optimizer", slice_length="whole"), zoo, rounds=1)
+    assert row.slice_length is None
+
+
+def test_inputs_have_a_seed_of_their_own(zoo):
+    inputs = Inputs(zoo, seed=3)
+    for asked in (lambda **k: evaluate({"spy": Spy()}, Task("optimizer"), inputs, rounds=1, **k),
+                  lambda **k: results.classify(inputs, [Task("optimizer")], ["svm-linear-16"], rounds=1, **k)):  # fmt: skip
+        with pytest.raises(NwsError, match="seed=5: these Inputs have seed 3"):
+            asked(seed=5)
+        assert asked()[0].seed == asked(seed=3)[0].seed == 3
+
+
 # Weights left out, and nets
 
 

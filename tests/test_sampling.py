@@ -46,6 +46,36 @@ def test_images_of_ones_own(tmp_path):
     np.testing.assert_array_equal(a.theta(1), b.theta(1))
 
 
+def test_a_space_on_one_side_only_the_nets_decide(tmp_path):
+    space = SPACE.with_(dataset="digits", optimizer=["adam", "momentum"])
+    sets = sampling.load_images(["digits"], limit=60, limit_test=20)
+    schedule = Schedule(0, 3, 2)
+    planned = sampling.prepare(tmp_path / "zoo", space.sample(2), sets, schedule, space)  # as `nws sample` does
+    zoo = nws.sample(tmp_path / "zoo", space.sample(3), images="digits", **QUICK)
+    assert zoo.space == planned.space == space
+    assert (zoo.planned, len(zoo)) == (3, 3)
+    assert sampling.prepare(tmp_path / "zoo", space.sample(3), sets, schedule, space).planned == 3
+    for nets, said in [
+        ([space.net(1, 0)], r"its net 0 has \w+="),
+        ([*space.sample(3), space.net(0, 3).with_(optimizer="rmsprop")], "its space has optimizer=adam, momentum, net 3 rmsprop"),
+        ([*space.sample(3), space.net(0, 3).with_(learning_rate=0.5)], "its space has learning_rate="),
+    ]:
+        with pytest.raises(NwsError, match=said):
+            nws.sample(tmp_path / "zoo", nets, images="digits", **QUICK)
+    assert nws.Zoo(tmp_path / "zoo").planned == 3, "a refused call changes nothing"
+    with pytest.raises(NwsError, match="seed=0, not 1"):
+        nws.sample(tmp_path / "zoo", space.sample(3, seed=1), images="digits", seed=1, **QUICK)
+
+
+def test_a_zoo_without_a_space_goes_on_by_the_command_line_with_the_same_nets(tmp_path):
+    sets = sampling.load_images(["digits"], limit=60, limit_test=20)
+    space, schedule = SPACE.with_(dataset="digits"), Schedule(0, 3, 2)
+    nws.sample(tmp_path / "zoo", space.sample(2), images="digits", **QUICK)
+    assert sampling.prepare(tmp_path / "zoo", space.sample(4), sets, schedule, space).planned == 4
+    with pytest.raises(NwsError, match="its net 0 has"):
+        sampling.prepare(tmp_path / "zoo", space.sample(4, seed=7), sets, schedule, space)
+
+
 def test_other_images_under_the_same_name_are_refused(tmp_path):
     nws.sample(tmp_path / "zoo", SPACE.sample(1), images="digits", **QUICK)
     with pytest.raises(NwsError, match="was made with"):

@@ -34,6 +34,17 @@ def test_curves_are_the_records_of_the_snapshots(zoo):
     assert mine["test"].iloc[-1] == zoo.index.loc[3, "test_accuracy"]
 
 
+def test_curves_of_nets_with_a_row_per_snapshot(tmp_path):
+    """As importers write them: epochs far apart, as many rows as snapshots."""
+    zoo = Zoo.create(tmp_path / "zoo", SPACE, seed=0, nets=2)
+    history = np.linspace([0, 0.1, 0.1, 0.1, 0.1], [40, 0.9, 0.8, 0.7, 0.8], 5)
+    zoo.append(tiny(0, epoch=np.array([0, 10, 20, 30, 40]), history=history))
+    zoo.append(tiny(1, epoch=np.array([1, 2, 3, 4, 5]), history=history))  # shifted by one, and wrong without any error
+    table = statistics.curves(zoo)
+    for number in (0, 1):
+        np.testing.assert_array_equal(table[table["net"] == number][["train", "validation", "test"]], history[:, 1:4])
+
+
 def test_records_are_those_of_the_whole_net(zoo):
     net = zoo.net(5)
     epoch, history = zoo.records(5)

@@ -12,10 +12,11 @@ import numpy as np
 
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
-from nws.families.space import Property
 from nws.inputs import Inputs, Where
-from nws.protocol import Result, Round, Task, draw_folds, draw_round, error_interval, interval
-from nws.zoo import Zoo
+from nws.protocol import Result, Round, Task, draw_folds, draw_round
+from nws.tally import Tally
+from nws.zoo import Zoo, targets
+from nws.zoo.targets import Target
 
 OWN_SLICE = {"weights": 5000, "statistics": None, "layer-statistics": None}  # when a task leaves the slice to the meta-classifier
 ROUNDS_STREAM = 4  # random numbers of their own: 1 to 3 are the trainer's, 5 is that of inputs.py
@@ -30,18 +31,19 @@ def evaluate(
     zoo: Zoo | Inputs,
     *,
     rounds: int = 10,
-    seed: int = 0,
+    seed: int | None = None,
     tell: Tell = lambda doing: None,
     keep: Keep | None = None,
 ) -> list[Result]:
     """Every meta-classifier on every task: one `Result` each.
 
     metas   a name of `nws.meta.METAS`, an estimator, or a list or dict (name -> estimator) of them
-    zoo     a zoo, or its `Inputs`, which remember what was computed for an earlier call (and have a seed of their own)
+    zoo     a zoo, or its `Inputs`, which remember what was computed for an earlier call
+    seed    of splits, slices and meta-classifiers: 0, or that of the `Inputs`; another one beside them is refused
     tell    hears what is being done ("optimizer, dmc: round 3 of 10")
     keep    is given the fitted meta-classifier of each first round: keep(task, name, meta, round)
     """
-    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
+    inputs = Inputs.of(zoo, seed)
     given, named = [tasks] if isinstance(tasks, Task) else list(tasks), _named(metas)
     questions = [_question(task, name, meta, inputs.zoo) for task in given for name, meta in named]  # bad ones fail before any work
     rows: dict[int, Result] = {}
@@ -59,10 +61,10 @@ class Fitted:
 
 
 def fits(
-    meta: Any, task: Task, zoo: Zoo | Inputs, *, rounds: int = 10, seed: int = 0, tell: Tell = lambda doing: None
+    meta: Any, task: Task, zoo: Zoo | Inputs, *, rounds: int = 10, seed: int | None = None, tell: Tell = lambda doing: None
 ) -> Iterator[Fitted]:
     """The fitted meta-classifiers themselves, round by round: the same ones that `evaluate` tests."""
-    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
+    inputs = Inputs.of(zoo, seed)
     ((name, made),) = _named(meta)
     yield from _rounds(_question(task, name, made, inputs.zoo), inputs, rounds, tell)
 
@@ -93,7 +95,7 @@ def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, tell: Tel
     if question.regression:
         raise NwsError(f"{task.property} is a number, which has no probabilities: name a property with classes")
     rng = np.random.default_rng([inputs.seed, 0, ROUNDS_STREAM])
-    nets, fold = draw_folds(question.nets, question.y, folds, rng)
+    nets, fold = draw_folds(question.nets, question.of_net, folds, rng)
     probability: list[Any] = [None] * len(nets)
     for k in range(folds):
         doing = f"{task.property}, {name}: fold {k + 1} of {folds}"
@@ -104,7 +106,7 @@ def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, tell: Tel
             probability[at] = said
     tell(f"{task.property}, {name}: all nets")
     whole = _fit(question, inputs, Round(nets, nets[:0]), folds, tell)
-    return HeldOut(whole, question.where, nets, question.labels(nets), fold, np.stack(probability))
+    return HeldOut(whole, question.where, nets, question.labels(nets)[:, 0], fold, np.stack(probability))
 
 
 def _named(metas: Any) -> list[tuple[str, Any]]:
@@ -117,10 +119,10 @@ def _named(metas: Any) -> list[tuple[str, Any]]:
 
 @dataclass(frozen=True)
 class _Question:
-    """A task for one meta-classifier on the nets it may use: y (n,) are their labels, or floats for a regression."""
+    """A task for one meta-classifier on the nets it may use: y (n, S) are their labels at each snapshot, or floats of a number."""
 
     task: Task
-    property: Property
+    target: Target
     name: str
     meta: Any
     where: Where
@@ -131,15 +133,16 @@ class _Question:
 
     @builtins.property
     def regression(self) -> bool:
-        return self.property.continuous
+        return self.target.kind == "number"
 
     @builtins.property
     def classes(self) -> list[str]:
-        """In the order of the property's options, then the alphabet."""
-        if self.regression:
-            return []
-        labels = [self.property.label(o) for o in self.property.options]
-        return sorted(set(self.y.tolist()), key=lambda label: (labels.index(label) if label in labels else len(labels), label))
+        return self.target.classes(self.y.ravel().tolist())
+
+    @builtins.property
+    def of_net(self) -> np.ndarray:
+        """(n,): what nets are drawn by. Classes belong to a net; of a number that each snapshot has its own of, the last."""
+        return self.y[:, -1]
 
     @builtins.property
     def learned(self) -> Where:
@@ -147,25 +150,27 @@ class _Question:
         return self.where if self.task.without_at == "both" else replace(self.where, without=())
 
     def labels(self, nets: np.ndarray) -> np.ndarray:
-        of = dict(zip(self.nets.tolist(), self.y.tolist()))
-        return np.array([of[net] for net in nets.tolist()])
+        """(m, S) of these nets."""
+        of = {net: k for k, net in enumerate(self.nets.tolist())}
+        return self.y[[of[net] for net in nets.tolist()]]
 
 
 def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
-    where = _where(task, meta, zoo)
-    table, notes = zoo.select(task.property, part=where.part, slice_length=where.slice_length, converged=task.converged)
+    where = _where(task, name, meta, zoo)
+    target = targets.target(zoo, task.property)
+    table, notes = zoo.select(
+        target.property.name if target.property else None,
+        part=where.part,
+        slice_length=where.slice_length,
+        converged=task.converged,
+    )
     table = _only(table, task, zoo, notes)
     table = _long_enough_stripped(table, where, zoo, notes)
+    table, y = _measured(table, targets.values(zoo, task.property, table.index.to_numpy(), where.snapshots), task, zoo, notes)
     nets = table.index.to_numpy()
-    property_ = zoo.properties[task.property]
-    if property_.continuous:
-        y = table[task.property].to_numpy(float)
-    else:
-        y = np.array([property_.label(v) for v in table[task.property]])
-        if len(set(y)) == 1:
-            raise NwsError(
-                f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {task.property}={y[0]}"
-            )
+    if len(set(y.ravel().tolist())) == 1:
+        same = f"{task.property}={y[0, 0]}"
+        raise NwsError(f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {same}")
     if meta.reads == "layer-statistics" or (meta.reads == "weights" and where.slice_length is None):
         if where.without and task.without_at == "test":
             raise NwsError(f"{name} reads every weight at its place, it cannot be tested without some: use without_at='both'")
@@ -175,13 +180,17 @@ def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
                 f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, or dmc on slices"
             )
     stored = table["split"].to_numpy() if task.split == "stored" else None
-    return _Question(task, property_, name, meta, where, nets, y, stored, tuple(notes))
+    return _Question(task, target, name, meta, where, nets, y, stored, tuple(notes))
 
 
-def _where(task: Task, meta: Any, zoo: Zoo) -> Where:
+def _where(task: Task, name: str, meta: Any, zoo: Zoo) -> Where:
     """Which weights this meta-classifier reads in this task."""
     length: Any = OWN_SLICE[meta.reads] if task.slice_length is None else task.slice_length
-    if meta.reads == "layer-statistics" or length == "whole":
+    if meta.reads == "layer-statistics" and isinstance(length, int):
+        raise NwsError(
+            f"{name} reads whole nets, not slices of {length:,}: leave the slice out, or use svm-linear-16, svm-rbf-16, dmc"
+        )
+    if length == "whole":
         length = None
     if zoo.index.empty:
         raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
@@ -201,6 +210,18 @@ def _only(table: Any, task: Task, zoo: Zoo, notes: list[str]) -> Any:
     return table
 
 
+def _measured(table: Any, y: np.ndarray, task: Task, zoo: Zoo, notes: list[str]) -> tuple[Any, np.ndarray]:
+    """The nets whose y (n, S) is known at each snapshot."""
+    if y.dtype.kind != "f":
+        return table, y
+    known = np.isfinite(y).all(1)
+    if not known.any():
+        raise NwsError(f"{task.property} was measured of no net of {zoo.path} at these snapshots: name other --snapshots")
+    if not known.all():
+        notes.append(f"{(~known).sum():,} nets left out: their {task.property} was not measured at each of these snapshots")
+    return table[known], y[known]
+
+
 def _long_enough_stripped(table: Any, where: Where, zoo: Zoo, notes: list[str]) -> Any:
     """The nets that still have a slice once weights are taken out."""
     if not where.without:
@@ -212,48 +233,6 @@ def _long_enough_stripped(table: Any, where: Where, zoo: Zoo, notes: list[str]) 
     if not long.all():
         notes.append(f"{(~long).sum():,} nets left out: shorter than a slice without {', '.join(where.without)}")
     return table[long]
-
-
-class _Tally:
-    """Hits (or absolute errors) per net, summed over the rounds."""
-
-    def __init__(self, question: _Question):
-        self.question = question
-        self.position = {int(net): k for k, net in enumerate(question.nets)}
-        self.single, self.vote, self.times = np.zeros((3, len(question.nets)))
-        self.rounds: list[float] = []
-        self.chance: list[float] = []
-        self.confusion = np.zeros((len(question.classes),) * 2, int)
-
-    def add(self, drawn: Round, probability: np.ndarray, labels: Any) -> None:
-        """One round: probability (n, S, K, C) of `labels` (C,), or for a regression predictions (n, S, K)."""
-        truth = self.question.labels(drawn.test)
-        if self.question.regression:
-            single = np.abs(probability - truth[:, None, None])
-            vote = np.abs(probability.mean(2) - truth[:, None])
-            guess = np.median(self.question.labels(drawn.train))
-            self.chance.append(float(np.abs(truth - guess).mean()))
-        else:
-            said = labels[probability.argmax(-1)]
-            single = said == truth[:, None, None]
-            vote = labels[probability.mean(2).argmax(-1)] == truth[:, None]
-            self.chance.append(1 / len(labels))
-            classes = self.question.classes
-            for true, predicted in zip(truth, said.reshape(len(truth), -1)):
-                for label, times in zip(*np.unique(predicted, return_counts=True)):
-                    self.confusion[classes.index(true), classes.index(label)] += times
-        at = [self.position[int(net)] for net in drawn.test]
-        self.single[at] += single.reshape(len(at), -1).mean(1)
-        self.vote[at] += vote.mean(1)
-        self.times[at] += 1
-        self.rounds.append(float(single.mean()))
-
-    def mean(self, sums: np.ndarray) -> tuple[float, float, float]:
-        """(mean, low, high) over nets of self.single or self.vote."""
-        tested = self.times > 0
-        each, weights = sums[tested] / self.times[tested], self.times[tested]
-        low, high = (error_interval if self.question.regression else interval)(each, weights)
-        return float(np.average(each, weights=weights)), low, high
 
 
 def _trained_alike(questions: list[_Question]) -> list[list[_Question]]:
@@ -273,14 +252,14 @@ def _trained_alike(questions: list[_Question]) -> list[list[_Question]]:
 
 def _answer(alike: list[_Question], inputs: Inputs, rounds: int, tell: Tell, keep: Keep | None) -> list[Result]:
     started = time.perf_counter()
-    tallies = [_Tally(question) for question in alike]
+    tallies = [Tally(question.nets, question.y, question.classes) for question in alike]
     for r, fitted in enumerate(_rounds(alike[0], inputs, rounds, tell)):
-        for tally in tallies:
-            tally.add(fitted.drawn, *_read(fitted.meta, tally.question.where, inputs, fitted.drawn.test))
+        for question, tally in zip(alike, tallies):
+            tally.add(fitted.drawn, *_read(fitted.meta, question.where, inputs, fitted.drawn.test))
         if keep and r == 0:
             keep(alike[0].task.training, alike[0].name, fitted.meta, fitted.drawn)
     seconds = (time.perf_counter() - started) / len(alike)
-    return [_result(tally, fitted, inputs, seconds) for tally in tallies]
+    return [_result(question, tally, fitted, inputs, seconds) for question, tally in zip(alike, tallies)]
 
 
 def _rounds(question: _Question, inputs: Inputs, rounds: int, tell: Tell) -> Iterator[Fitted]:
@@ -288,7 +267,7 @@ def _rounds(question: _Question, inputs: Inputs, rounds: int, tell: Tell) -> Ite
         doing = f"{question.task.property}, {question.name}: round {r + 1} of {rounds}"
         tell(doing)
         # Neither split nor balance depends on the meta-classifier: comparisons are paired.
-        drawn = draw_round(question.nets, question.y, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
+        drawn = draw_round(question.nets, question.of_net, question.stored, np.random.default_rng([inputs.seed, r, ROUNDS_STREAM]))
         key = question.name, repr(question.meta), repr(question.task.training), r, question.nets.tobytes()
         known = inputs.fitted.get(key)
         fitted = known or _fit(question, inputs, drawn, r, lambda said: tell(f"{doing}, {said}"))  # noqa: B023 (called at once)
@@ -302,7 +281,8 @@ def _fit(question: _Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) 
 
     fitted = clone(question.meta).set_params(regression=question.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
     x = inputs.rows(fitted.reads, question.learned, drawn.train, test=False)
-    y = np.repeat(question.labels(drawn.train), len(x) // len(drawn.train))
+    y = question.labels(drawn.train).ravel()  # as the rows: net by net, snapshot by snapshot, as often as there are slices
+    y = np.repeat(y, len(x) // len(y))
     if fitted.reads != "weights":
         return fitted.fit(x, y)
     fitted.set_params(slice_length=question.where.slice_length)
@@ -319,32 +299,18 @@ def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[
     return probability.reshape(*shape, probability.shape[-1]), fitted.classes_
 
 
-def _result(tally: _Tally, fitted: Fitted, inputs: Inputs, seconds: float) -> Result:
-    question, task, where = tally.question, tally.question.task, tally.question.where
-    mean, low, high = tally.mean(tally.single)
-    vote, vote_low, vote_high = tally.mean(tally.vote)
+def _result(question: _Question, tally: Tally, fitted: Fitted, inputs: Inputs, seconds: float) -> Result:
+    task, where = question.task, question.where
     return Result(
         property=task.property,
         meta=question.name,
         part=where.part,
         slice_length=where.slice_length,
         snapshots=where.snapshots,
-        accuracy=None if question.regression else mean,
-        error=mean if question.regression else None,
-        low=low,
-        high=high,
-        spread=float(np.std(tally.rounds, ddof=1)) if len(tally.rounds) > 1 else 0.0,
-        vote=vote,
-        vote_low=vote_low,
-        vote_high=vote_high,
-        chance=float(np.mean(tally.chance)),
-        classes=tuple(question.classes),
+        **tally.fields(inputs.seed),
+        unit=question.target.unit,
         n_train=len(fitted.drawn.train),
         n_test=len(fitted.drawn.test),
-        n_tested=int((tally.times > 0).sum()),
-        rounds=len(tally.rounds),
-        per_round=tuple(tally.rounds),
-        confusion=tuple(tuple(int(c) for c in row) for row in tally.confusion),
         seconds=seconds,
         seed=inputs.seed,
         split=task.split,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nws import features
+from nws.errors import NwsError
 from nws.layout import Layout
 from nws.zoo import Zoo
 
@@ -52,6 +53,17 @@ class Inputs:
         self.test_slices = test_slices
         self.fitted: dict[tuple[Any, ...], Any] = {}  # linear meta-classifiers of earlier calls, by all that made them
         self._known: dict[tuple[Any, ...], np.ndarray] = {}
+
+    @classmethod
+    def of(cls, zoo: Zoo | Inputs, seed: int | None = None) -> Inputs:
+        """The `Inputs` of a zoo (seed 0 unless given), or those given. NwsError when they have another seed: theirs drew slices."""
+        if not isinstance(zoo, Inputs):
+            return cls(zoo, 0 if seed is None else seed)
+        if seed not in (None, zoo.seed):
+            raise NwsError(
+                f"seed={seed}: these Inputs have seed {zoo.seed}, leave it out or make others with Inputs(zoo, seed={seed})"
+            )
+        return zoo
 
     def rows(self, reads: str, where: Where, nets: np.ndarray, test: bool) -> Any:
         """X for these nets: (nets x rows_per_net, F), or for training on raw weights a list of 1-D vectors."""

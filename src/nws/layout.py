@@ -345,8 +345,8 @@ def _of_module(module: torch.nn.Module) -> Layout:
         used.add((layer, role))
         plain = Tensor(layer, role, tuple(value.shape) or (1,), "conv" if k < conv else "fc", 0)
         tensors.append(plain if plain.torch_name == key else replace(plain, key=key))
-    plain = type(module).__name__ == "Sequential" and all(not list(child.children()) for child in module.children())
-    return Layout(tensors, chain=plain)
+    chain = type(module).__name__ == "Sequential" and all(not list(child.children()) for child in module.children())
+    return Layout(tensors, chain=chain)
 
 
 def _grid(layer: str, shape: tuple[int, ...], grid: tuple[int, ...]) -> tuple[int, int]:

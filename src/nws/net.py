@@ -22,6 +22,19 @@ def snapshot_records(records: int, snapshots: int) -> np.ndarray:
     return np.round(np.linspace(1, records, snapshots)).astype(np.int64) - 1
 
 
+def at_snapshots(epoch: np.ndarray, history: np.ndarray) -> np.ndarray:
+    """What was measured at each snapshot: (S, M), columns as the history's, from epoch (S,) and history (T, M). NaN: nothing was.
+
+    Our trainer and the 2020 program keep a record per epoch, of which some became snapshots; the other importers know a row per
+    snapshot, whose epochs may be 10, 20, 30. Where there are as many records as snapshots both mean the same.
+    """
+    rows = np.arange(len(epoch)) if len(history) == len(epoch) else epoch
+    known = (rows >= 0) & (rows < len(history))
+    found = np.full((len(epoch), history.shape[1]), np.nan)
+    found[known] = history[rows[known]]
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Net:
     """One net. Refuses nonsense when built.
@@ -29,7 +42,8 @@ class Net:
     hp       what was chosen before the training, or what the source of a foreign net recorded of it
     theta    (S, P) float32: snapshot s is theta[s - 1]; its tensors lie where `layout` says
     epoch    (S,) int: epochs trained when the snapshot was taken; 0 is the initialization
-    history  (T, M) float64, columns `measures`, a row per record (one per epoch), the initialization first
+    history  (T, M) float64, columns `measures`: a row per record (one per epoch), the initialization first, or of foreign nets
+             one per snapshot
     status   "ok", or "diverged" when weights or loss stopped being finite (the last records then hold NaN or inf)
     about    provenance: seed, engine, image checksums, versions ... (str -> JSON value)
     measures names of the columns of `history`; `nws.families.base.HISTORY` unless its family measures something else

@@ -27,10 +27,11 @@ TEST_SHARE = 0.25
 class Task:
     """What is to be read from what. Refuses nonsense when built.
 
-    property      a name of `Zoo.properties`: one of `nws.families.cnn2020.PROPERTIES`, or what the source of a foreign zoo recorded
+    property      a name of `nws.zoo.targets.names`: a property of the zoo's family, what the source of a foreign zoo recorded, a
+                  column of one's own (`Zoo.annotate`), or what was measured at each snapshot, such as test_accuracy
     snapshots     numbers from 1; empty is the last four of the zoo, the paper's choice for whole nets
     slice_length  consecutive weights the meta-classifier sees, or "whole"; None is its own choice: the SVMs read whole
-                  parts, the DMC 5,000 weights. Layer-wise statistics always need whole nets.
+                  parts, the DMC 5,000 weights. What reads layer-wise statistics needs whole nets and refuses slices.
     part          all, conv or fc
     converged     True: only nets above the paper's accuracy thresholds; or image set -> threshold; False: all that trained
     split         "rounds": each round draws its own test nets, a quarter, so that every net of a small zoo is tested in turn;
@@ -90,7 +91,9 @@ class Result:
 
     accuracy  single slices of test nets, mean over rounds; low, high: 95% interval over nets; spread: deviation over rounds
     vote      accuracy of the mean probability over the slices of a snapshot (the same as accuracy for whole nets)
-    error     regression only: mean absolute error, to which low, high, vote, spread and chance then refer
+    error     numbers only: mean absolute error in `unit`, lower is better, to which low, high, vote, spread and chance then refer
+    r2, tau   numbers only: share of variance explained, and Kendall's tau-b (`nws.metrics`), higher is better; 95% intervals by a
+              bootstrap over nets; None where there is none
     chance    of a guess on the balanced test nets; for regression the error of always saying the training nets' median
     n_train, n_test   nets per round
     """
@@ -125,6 +128,13 @@ class Result:
     without: tuple[str, ...] = ()
     without_at: str = "test"
     only: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = ""
+    r2: float | None = None
+    r2_low: float | None = None
+    r2_high: float | None = None
+    tau: float | None = None
+    tau_low: float | None = None
+    tau_high: float | None = None
     version: str = __version__
     key: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)

@@ -34,19 +34,19 @@ def classify(
     metas: Sequence[str],
     *,
     rounds: int = 10,
-    seed: int = 0,
+    seed: int | None = None,
     out: str | Path | None = None,
     settings: dict[str, dict[str, Any]] | None = None,
     tell: Callable[[str], None] = lambda doing: None,
 ) -> list[Result]:
     """Evaluate every named meta-classifier on every task, in `out` (a folder) keeping rows, tables and first-round models.
 
-    zoo       a zoo, or its `Inputs`, which remember what was computed for an earlier call
+    zoo       a zoo, or its `Inputs`, which remember what was computed for an earlier call; `seed` must then be theirs
     settings  constructor arguments by meta-classifier: {"dmc": {"epochs": 50}}
     Rows that `out` already holds for the same zoo, task, meta-classifier, rounds and seed are taken from there.
     """
     store = Store(out) if out else None
-    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, seed)
+    inputs = Inputs.of(zoo, seed)
     state = zoo_state(inputs.zoo)
     found: dict[tuple[int, str], Result] = {}
     for alike in _trained_alike(tasks):
@@ -256,8 +256,9 @@ def write(path: Path, text: str) -> None:
 
 
 def zoo_state(zoo: Zoo) -> str:
-    """Changes with any weight of any net of the zoo."""
-    return digest(sorted(zoo.index["sha256"].items()))
+    """Changes with any weight of any net of the zoo, and with the columns that a user added."""
+    nets, own = sorted(zoo.index["sha256"].items()), zoo.annotations
+    return digest([nets, own.reset_index().to_dict("list")] if len(own.columns) else nets)
 
 
 def digest(value: Any) -> str:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from nws import images as image_sets
 from nws.errors import NwsError, unknown
@@ -122,9 +123,37 @@ def prepare(
     schedule: Schedule,
     space: Space | None = None,
 ) -> Zoo:
-    """The zoo at `path`: made, or opened when it was made with the same settings."""
-    about = {name: dict(s.about) for name, s in sets.items()}
-    return Zoo.create(path, space, family=nets[0].family, nets=len(nets), images=about, **asdict(schedule))
+    """The zoo at `path`: made, or opened when it was made with the same settings.
+
+    Where only one side names a space, the command line or this call, the nets themselves are compared. NwsError when they differ.
+    """
+    settings = {"family": nets[0].family, "images": {name: dict(s.about) for name, s in sets.items()}, **asdict(schedule)}
+    if Path(path, "zoo.json").is_file():
+        made = Zoo(path)
+        if made.family.name == nets[0].family.name and (space is None or made.space is None):
+            space = made.space
+            _check_same_nets(Zoo.create(path, space, **settings), nets)  # changes nothing: a plan grows by its number of nets
+    return Zoo.create(path, space, nets=len(nets), **settings)
+
+
+def _check_same_nets(zoo: Zoo, nets: Sequence[Config]) -> None:
+    """NwsError unless the nets that the zoo holds are these, and the others are of its space."""
+    known = {p.name: p for p in nets[0].family.properties}
+    held = zoo.index[list(known)].to_dict("index")
+    options = zoo.space.options if zoo.space else {}
+    for number, hp in enumerate(nets):
+        for name, value in hp.to_dict().items():
+            if number in held and held[number][name] != value:
+                said = f"its net {number} has {name}={held[number][name]}, not {value}"
+            elif number not in held and options and not _within(value, options[name], known[name].continuous):
+                said = f"its space has {name}={', '.join(map(str, options[name]))}, net {number} {value}"
+            else:
+                continue
+            raise NwsError(f"{zoo.path} was made with other nets ({said}): use another folder, or the same nets")
+
+
+def _within(value: Any, options: tuple[Any, ...], continuous: bool) -> bool:
+    return bool(options[0] <= value <= options[-1]) if continuous else value in options
 
 
 def finished(zoo: Zoo, nets: int) -> set[int]:

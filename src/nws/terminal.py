@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -121,31 +121,65 @@ def duration(seconds: float) -> str:
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 
-def results(rows: Sequence[Result]) -> Table:
-    """The table of `nws classify` and `nws demo`; votes are shown where slices were read."""
+def results(rows: Sequence[Result]) -> Group:
+    """The tables of `nws classify` and `nws demo`: of classes, and of numbers, whose errors are no accuracies."""
+    kinds = ([r for r in rows if r.accuracy is not None], [r for r in rows if r.accuracy is None])
+    return Group(*(shown(some) for shown, some in zip((_classes, _numbers), kinds) if some))
+
+
+def _classes(rows: Sequence[Result]) -> Table:
+    """Votes are shown where slices were read."""
     votes = any(r.slice_length is not None for r in rows)
-    shown = _table("What can be read from the weights")
+    headings = ("accuracy", "95% interval", *(["vote"] if votes else []), "chance")
+
+    def cells(r: Result) -> list[str]:
+        accuracy = _percent(r.accuracy or 0.0)
+        shown = [f"[bold]{accuracy}[/]" if r.low > r.chance else accuracy, f"{_percent(r.low)}-{_percent(r.high)}"]
+        return shown + ([_percent(r.vote)] if votes else []) + [_percent(r.chance)]
+
+    explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
+    return _rows("What can be read from the weights", rows, headings, cells, explained)
+
+
+def _numbers(rows: Sequence[Result]) -> Table:
+    def cells(r: Result) -> list[str]:
+        r2 = _with_interval(r.r2, r.r2_low, r.r2_high)
+        clear = r.r2_low is not None and r.r2_low > 0
+        errors = [f"{value:.3g}" for value in (r.error or 0.0, r.chance)]
+        return [f"[bold]{r2}[/]" if clear else r2, _with_interval(r.tau, r.tau_low, r.tau_high), *errors]
+
+    headings = ("R2 (95% interval)", "tau (95% interval)", "error", "always the median")
+    units = dict.fromkeys(f"{r.property} in {r.unit}" for r in rows if r.unit and r.unit != r.property.replace("_", " "))
+    explained = "bold: the whole interval of R2 is above 0, which is saying the mean; error: mean absolute error"
+    return _rows("Numbers that can be read from the weights", rows, headings, cells, "; ".join([explained, *units]))
+
+
+def _rows(
+    title: str, rows: Sequence[Result], headings: Sequence[str], cells: Callable[[Result], list[str]], explained: str
+) -> Table:
+    shown = _table(title)
     for heading in ("property", "meta-classifier", "reads"):
         shown.add_column(heading, no_wrap=True)
-    for heading in ("accuracy", "95% interval", *(["vote"] if votes else []), "chance"):
+    for heading in headings:
         shown.add_column(heading, justify="right", no_wrap=True)
     for k, r in enumerate(rows):
         first = k == 0 or rows[k - 1].property != r.property
         if first and k:
             shown.add_section()
-        value, say = (r.accuracy, _percent) if r.accuracy is not None else (r.error or 0.0, _error)
-        clear = r.low > r.chance if r.accuracy is not None else r.high < r.chance
         reads = f"whole {r.part}" if r.slice_length is None else f"{r.slice_length:,} {r.part}"
         reads += f" - {', '.join(r.without)}" if r.without else ""
-        cells = [f"[bold]{say(value)}[/]" if clear else say(value), f"{say(r.low)}-{say(r.high)}"]
-        cells += ([say(r.vote)] if votes else []) + [say(r.chance)]
-        shown.add_row(escape(r.property) if first else "", r.meta, reads, *cells)
+        shown.add_row(escape(r.property) if first else "", r.meta, reads, *cells(r))
     notes = list(dict.fromkeys(note for r in rows for note in r.notes))
     trained, tested = (sorted({getattr(r, name) for r in rows}) for name in ("n_train", "n_test"))
-    explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
     nets = f"nets per round: {_range(trained)} to learn from, {_range(tested)} others to be tested on"
     shown.caption = escape("\n".join([explained, nets, *notes]))
     return shown
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return "none"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
 def benchmarks(rows: Sequence[dict[str, Any]]) -> Table:
@@ -180,10 +214,6 @@ def _percent(value: float) -> str:
     return f"{value:.1%}"
 
 
-def _error(value: float) -> str:
-    return f"{value:.5f}"
-
-
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
 
@@ -209,9 +239,15 @@ def zoo_table(summary: dict[str, Any]) -> Table:
         rows.append((name, _span(counts) if "min" in counts else _counts(counts)))
     for name, a in summary["accuracies"].items():
         if a["nets"]:
-            reached = f"mean {a['mean']:.1%}, {a['min']:.1%} to {a['max']:.1%}, {a['converged']:.0%} converged"
-            rows.append((f"test accuracy, {name}", reached))
+            rows.append((f"test accuracy, {name}", _reached(a)))
     return facts(rows, summary["path"])
+
+
+def _reached(a: dict[str, Any]) -> str:
+    if not a["measured"]:
+        return "not measured"
+    some = f" (of {a['measured']:,} nets, {a['nets'] - a['measured']:,} were not measured)" if a["measured"] < a["nets"] else ""
+    return f"mean {a['mean']:.1%}, {a['min']:.1%} to {a['max']:.1%}, {a['converged']:.0%} converged{some}"
 
 
 def _counts(counts: dict[str, int]) -> str:

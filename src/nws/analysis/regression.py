@@ -68,7 +68,8 @@ def design(frame: pd.DataFrame, known: Mapping[str, Property] = PROPERTIES) -> D
 def designs(zoo: Zoo) -> tuple[dict[str, Design], list[str]]:
     """Image set -> design of its converged nets, and notes on the sets that have too few."""
     frame, _ = usable(zoo, converged=True)
-    known = zoo.properties
+    own = zoo.annotations.columns  # a user's columns may be measured ones: no choices that explain an accuracy
+    known = {name: property_ for name, property_ in zoo.properties.items() if name not in own}
     found, notes = {}, []
     for name, rows in frame.groupby(image_sets(frame)):
         one = design(rows, known)

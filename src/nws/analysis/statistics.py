@@ -11,7 +11,7 @@ from scipy import stats
 
 from nws import images
 from nws.errors import NwsError
-from nws.net import HISTORY
+from nws.net import HISTORY, at_snapshots
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, converged_mask
@@ -65,8 +65,8 @@ def histories(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
             tell(f"reading accuracies of net {number}")
         epoch, history = zoo.records(number)
         last = max(int(epoch[-1]), 1)
-        for snapshot, at in enumerate(epoch.tolist(), 1):
-            found = history[at, accuracies].tolist() if at < len(history) else [np.nan] * 3
+        measured = at_snapshots(epoch, history)[:, accuracies].tolist()
+        for snapshot, (at, found) in enumerate(zip(epoch.tolist(), measured, strict=True), 1):
             rows.append((number, dataset, snapshot, at, at / last, *found))
     return pd.DataFrame(rows, columns=["net", "dataset", "snapshot", "epoch", "progress", "train", "validation", "test"])
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError
+from nws.metrics import brier, expected_calibration_error
 from nws.protocol import interval
 
-BINS = 10
 _HOTTEST = 20.0
 _LARGEST = 1e12
 _TINY = 1e-6  # what a class that is ruled out counts: one slice of a million
@@ -82,7 +82,7 @@ def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> C
         heat = temperature(votes[seen], y[seen])
         cooled[held] = tempered(votes[held], heat)
         weighed[held] = _answer(slices[held], heat, regression(slices[seen], y[seen]))
-    better = _brier(weighed, y) < _brier(cooled, y)
+    better = brier(weighed, y) < brier(cooled, y)
     after = weighed if better else cooled
     hits = (after.argmax(1) == y).reshape(n, S).mean(1)
     return Calibration(
@@ -139,21 +139,9 @@ def temperature(votes: np.ndarray, truth: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     def score(logarithm: float) -> float:
-        return _brier(tempered(votes, np.exp(logarithm)), truth)
+        return brier(tempered(votes, np.exp(logarithm)), truth)
 
     grid = np.linspace(-np.log(_HOTTEST), np.log(_HOTTEST), 25)  # it may have more than one valley: a coarse look first
     best = int(np.argmin([score(x) for x in grid]))
     around = grid[max(0, best - 1)], grid[min(len(grid) - 1, best + 1)]
     return float(np.exp(minimize_scalar(score, bounds=around, method="bounded", options={"xatol": 1e-3}).x))
-
-
-def _brier(probability: np.ndarray, truth: np.ndarray) -> float:
-    return float(((probability - np.eye(probability.shape[1])[truth]) ** 2).sum(1).mean())
-
-
-def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
-    """The mean difference between confidence and accuracy, over bins of equal width: probability (n, C), truth (n,)."""
-    confidence, hit = probability.max(1), probability.argmax(1) == truth
-    at = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(at, weights=confidence - hit, minlength=bins)
-    return float(np.abs(gaps).sum() / len(truth))

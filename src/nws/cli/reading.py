@@ -11,13 +11,19 @@ from nws.cli.app import Json, ZooPath, app, named, positive, print_json, snapsho
 from nws.errors import NwsError, unknown
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
+from nws.zoo.targets import MEASURED
 
 if TYPE_CHECKING:
     from nws.protocol import Task
     from nws.zoo import Zoo
 
 Properties = Annotated[
-    str, Parameter(name="--property", help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES))
+    str,
+    Parameter(
+        name="--property",
+        help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES) + "; what was measured at each "
+        "snapshot: " + ", ".join(MEASURED) + "; or what a zoo's source or `nws annotate` recorded.",
+    ),
 ]
 Slice = Annotated[
     str | None,
@@ -36,6 +42,15 @@ Only = Annotated[
     list[str] | None, Parameter(negative="", help="Only nets that have this, e.g. --only batch_norm=off; may be repeated.")
 ]
 
+Metas = Annotated[
+    str | None,
+    Parameter(
+        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc; default: the SVMs "
+        "(the 480 ones read whole nets only)."
+    ),
+]
+_WHOLE_OR_SLICES = ("svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480", "svm-linear-16,svm-rbf-16")
+
 
 @app.command
 def classify(
@@ -43,9 +58,7 @@ def classify(
     /,
     *,
     properties: Properties = "all",
-    meta: Annotated[
-        str, Parameter(help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc.")
-    ] = "svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480",
+    meta: Metas = None,
     snapshots: Annotated[str | None, Parameter(help="11:20, 20, or 1,5,20; default: the last four.")] = None,
     slice_length: Slice = None,
     part: Annotated[Literal["all", "conv", "fc"], Parameter(help="Which part of the nets is read.")] = "all",
@@ -70,10 +83,11 @@ def classify(
     from nws.zoo import Zoo
 
     positive(rounds=rounds, steps=steps)
-    names = named(meta, "meta-classifier", meta_classifiers.METAS)
+    length = _slice(slice_length)
+    names = named(meta or _WHOLE_OR_SLICES[isinstance(length, int)], "meta-classifier", meta_classifiers.METAS)
     options: dict[str, Any] = {
         "snapshots": snapshot_numbers(snapshots),
-        "slice_length": _slice(slice_length),
+        "slice_length": length,
         "part": part,
         "converged": converged,
         "split": split,
@@ -100,9 +114,10 @@ def classify(
 
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
     from nws.protocol import Task
+    from nws.zoo import targets
 
     varying = [name for name in zoo.varying() if name not in options["only"]]
-    names = named(properties, "property", zoo.properties) if properties != "all" else varying
+    names = named(properties, "property", targets.names(zoo)) if properties != "all" else varying
     return [Task(name, **options) for name in names]
 
 

@@ -147,6 +147,36 @@ def verify(
 
 
 @app.command
+def annotate(
+    zoo: ZooPath,
+    table: Annotated[Path, Parameter(name="TABLE", help="CSV with a column net (its number) and columns of your own.")],
+    /,
+    *,
+    replace: Annotated[bool, Parameter(negative="", help="Replace columns that were added before.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Add columns of your own to a zoo: `nws classify --property` reads them like any other."""
+    import pandas as pd
+
+    from nws import terminal
+    from nws.importers import tables
+    from nws.recorded import parsed
+    from nws.zoo import Zoo
+
+    opened, rows = Zoo(zoo), tables.read(table)
+    if not rows or "net" not in rows[0][1]:
+        raise NwsError(f"{table} needs a column net, with a row per net")
+    cells = [{name: parsed(cell) for name, cell in row.items()} for _, row in rows]
+    columns = {name: pd.Series([row[name] for row in cells], dtype=object) for name in cells[0]}
+    opened.annotate(pd.DataFrame(columns), replace)
+    own = [name for name in columns if name != "net"]
+    if as_json:
+        print_json({"zoo": str(zoo), "nets": len(rows), "columns": own})
+    else:
+        terminal.console.print(f"{zoo}: {', '.join(own)} of {len(rows):,} nets", markup=False)
+
+
+@app.command
 def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None, as_json: Json = False) -> None:
     """List the image sets nws knows, and where each is found on this machine."""
     from nws import images as image_sets

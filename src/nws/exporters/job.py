@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nws.atomic import strays, write_whole
 from nws.cells import guarded
 from nws.errors import NwsError
 from nws.layout import TORCH
-from nws.net import HISTORY, Net
+from nws.net import Net, at_snapshots
 from nws.zoo import Zoo
 
 Tell = Callable[[int, int, str], None]
@@ -64,11 +62,9 @@ def described(net: Net, snapshot: int, split: str) -> dict[str, Any]:
 
 
 def _record(net: Net, position: int) -> dict[str, float]:
-    """Accuracies at a snapshot: ours have a record per epoch, foreign nets one per snapshot."""
-    row = position if len(net.history) == len(net.theta) else int(net.epoch[position])
-    names = ("train_accuracy", "validation_accuracy", "test_accuracy")
-    values = net.history[row] if row < len(net.history) else np.full(len(HISTORY), np.nan)
-    return {name: float(values[HISTORY.index(name)]) for name in names}
+    """Accuracies at a snapshot."""
+    values = dict(zip(net.measures, at_snapshots(net.epoch, net.history)[position].tolist(), strict=True))
+    return {name: values[name] for name in net.measures if name not in ("step", "filtered_validation_accuracy")}
 
 
 def table(rows: Iterable[dict[str, Any]]) -> bytes:

@@ -121,25 +121,38 @@ def _nets(frame: pd.DataFrame, known: Mapping[str, Property]) -> dict[str, Any]:
     classes = [name for name in known if not known[name].continuous]
     columns = [_category(name, frame[name].tolist(), known[name]) for name in classes]
     columns += [_category(name, frame[name].tolist()) for name in ("split", "status")]
-    columns.append(_category("converged", ["yes" if c else "no" for c in converged_mask(frame).tolist()]))
+    columns.append(_category("converged", _converged(frame)))
     for name, style in {**{name: "number" for name in known if known[name].continuous}, **_MEASURED}.items():
         column = {"name": name, "label": findings.word(name), "kind": "number", "style": style, "property": name in known}
-        columns.append({**column, **packed(frame[name].to_numpy(np.float32))})
+        columns.append({**column, **packed(frame[name].to_numpy(np.float32, na_value=np.nan))})
     return {"count": len(frame), "number": packed(frame.index.to_numpy()), "columns": columns, "bytes": int(frame["bytes"].sum())}
+
+
+def _converged(frame: pd.DataFrame) -> list[str | None]:
+    """Whether each net converged; None where nobody measured it."""
+    measured = frame["test_accuracy"].notna() | (frame["status"] != "ok")
+    return [("yes" if c else "no") if m else None for c, m in zip(converged_mask(frame).tolist(), measured.tolist(), strict=True)]
 
 
 def _category(name: str, values: list[Any], known: Property | None = None) -> dict[str, Any]:
     """Codes of the options that occur, in the order of Table 1 where they are of it; what nobody recorded comes last."""
     ordered = name in _ORDERED
     planned = {option: i for i, option in enumerate(known.options)} if known and not ordered else {}
-    present = {v for v in values if v == v and v is not None}
+    present = {v for v in values if _is_recorded(v)}
     options = sorted(present, key=lambda v: (planned.get(v, len(planned)), v))
     labels = [known.label(option) if known else str(option) for option in options]
     codes = {option: i for i, option in enumerate(options)}
-    if len(codes) < len(set(values)):
+    found = [codes[v] if _is_recorded(v) else len(codes) for v in values]
+    if len(codes) in found:
         labels.append(UNRECORDED)
     column = {"name": name, "label": findings.word(name), "kind": "category", "ordered": ordered, "options": labels}
-    return {**column, **packed(np.array([codes.get(v, len(codes)) for v in values]))}
+    return {**column, **packed(np.array(found))}
+
+
+def _is_recorded(value: Any) -> bool:
+    import pandas as pd
+
+    return not pd.isna(value)  # None, NaN, or the NA of a switch, of which even == is no answer
 
 
 def _curves(frame: pd.DataFrame, table: pd.DataFrame) -> dict[str, Any]:

@@ -5,6 +5,7 @@ netfile.py one net's file: the safetensors container with our metadata and check
 plan.py    zoo.json: what the zoo was planned to be
 split.py   which nets are test nets
 index.py   index.parquet, derived from the nets
+annotated.py annotations.json, columns that users added
 reader.py  random slices without loading whole nets
 properties.py which properties the nets have
 select.py  which nets a task may use, and why the others are left out

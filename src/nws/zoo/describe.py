@@ -93,14 +93,16 @@ def _range(column: pd.Series) -> dict[str, Any]:
 
 
 def _accuracy(group: pd.DataFrame) -> dict[str, Any]:
-    """Of the nets of one image set that did not diverge: test accuracy at the last snapshot."""
+    """Of the nets of one image set that did not diverge: test accuracy at the last snapshot, of those `measured` on test images."""
     usable = group[group["status"] == "ok"]
-    accuracy = usable["test_accuracy"]
+    measured = usable[usable["test_accuracy"].notna()]  # whether the others converged, nobody knows
+    accuracy = measured["test_accuracy"]
     return {
         "nets": len(usable),
+        "measured": len(measured),
         "mean": _number(accuracy.mean()),
         **_range(accuracy),
-        "converged": _number(converged_mask(usable).mean()),
+        "converged": _number(converged_mask(measured).mean()),
     }
 
 

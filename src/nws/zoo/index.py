@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -201,8 +201,14 @@ def _recorded_names(rows: Mapping[int, Mapping[str, Any]], known: list[str], col
 def _typed(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     """Every column in its type; a property's is ours only where every net has it, and in kind."""
     frame = frame.astype(columns.fixed)
-    own = columns.own
-    types = {name: _column_type(frame[name], own.get(name, "")) for name in [*own, *columns.recorded(frame)]}
+    return typed_columns(frame, [*columns.own, *columns.recorded(frame)], columns.own)
+
+
+def typed_columns(frame: pd.DataFrame, names: Iterable[str] | None = None, own: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """These columns of values of any kind, or all, in the type that holds their values. own: name -> the type to keep."""
+    own = own or {}
+    types = {name: _column_type(frame[name], own.get(name, "")) for name in (frame.columns if names is None else names)}
+    frame = frame.copy()
     for name, dtype in types.items():
         if dtype == "text":  # values of several kinds
             frame[name], types[name] = frame[name].map(str, na_action="ignore"), "str"

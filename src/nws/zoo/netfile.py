@@ -6,6 +6,7 @@ a stranger is hostile: every number is checked against the size of the file befo
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -213,6 +214,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def write_error(root: Path, number: int, error: OSError) -> NwsError:
+    kept = "the net was dropped whole, the zoo stays valid"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NwsError(f"{root}: disk full while writing net {number}: {kept}; free space and run the same command again")
+    return NwsError(
+        f"{root}: net {number} could not be written ({error.strerror or error}): {kept}; see that the folder is writable"
+    )
 
 
 @contextmanager

@@ -144,6 +144,14 @@ class Plan:
             if mine.get(n) != theirs.get(n)
         ]
 
+    def check_same(self, root: Path, wanted: Plan, compare_images: bool) -> None:
+        """NwsError, naming the differences, unless the zoo at `root` was planned as another is wanted."""
+        if not compare_images:
+            wanted = Plan({**wanted.values, "images": self["images"]})
+        differences = self.differences(wanted)
+        if differences:
+            raise NwsError(f"{root} was made with {'; '.join(differences)}: use another folder, or the same settings")
+
     def _identity(self) -> dict[str, Any]:
         images = {name: about.get("sha256") if isinstance(about, dict) else None for name, about in self["images"].items()}
         # With defaults for properties that were added since.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nws.errors import NwsError, unknown
 from nws.families.space import Property, Space
 from nws.layout import PARTS
@@ -97,15 +99,13 @@ def _absent_options(frame: pd.DataFrame, space: Space | None, property: Property
     if property.continuous:
         return []
     present = set(frame[property.name].tolist())
-    planned = space.options[property.name] if space else property.options
+    planned = space.options.get(property.name, property.options) if space else property.options
     absent = [str(option) for option in planned if option not in present]
     return [f"no net has {property.name}={' or '.join(absent)}"] if absent and len(planned) > 1 else []
 
 
 def balanced(frame: pd.DataFrame, property: Property, seed: int) -> pd.DataFrame:
     """As many nets of each option as the rarest has, drawn at random, in the order of their numbers."""
-    import numpy as np
-
     name = property.name
     if property.continuous:
         raise NwsError(f"{name} is continuous, it has no classes to balance: leave balance off")
@@ -113,3 +113,18 @@ def balanced(frame: pd.DataFrame, property: Property, seed: int) -> pd.DataFrame
     rng = np.random.default_rng(seed)
     chosen = [rng.permutation(group.index)[:least] for _, group in frame.groupby(name)]
     return frame.loc[np.sort(np.concatenate(chosen))]
+
+
+def rows(frame: pd.DataFrame, snapshots: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(net, snapshot) of each row, net by net."""
+    numbers = frame.index.to_numpy()
+    if snapshots is None:
+        return numbers, frame["snapshots"].to_numpy()
+    wanted = np.atleast_1d(np.asarray(snapshots))
+    if not wanted.size or wanted.dtype.kind not in "iu":
+        raise NwsError(f"snapshots={snapshots!r}: name at least one, numbered from 1")
+    fewest, net = int(frame["snapshots"].min()), frame["snapshots"].idxmin()
+    if wanted.min() < 1 or wanted.max() > fewest:
+        wrong = wanted.min() if wanted.min() < 1 else wanted.max()
+        raise NwsError(f"net {net} has no snapshot {wrong}: use 1 to {fewest}")
+    return numbers.repeat(len(wanted)), np.tile(wanted, len(numbers))

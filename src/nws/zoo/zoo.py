@@ -18,10 +18,10 @@ from nws.errors import NwsError, unknown
 from nws.families import CNN2020, Family
 from nws.families.space import Config, Property, Space
 from nws.layout import Layout
-from nws.net import Net
-from nws.zoo import describe, failed, index, lock, verify
+from nws.net import Net, at_snapshots
+from nws.zoo import annotated, describe, failed, index, lock, verify
 from nws.zoo import select as selection
-from nws.zoo.netfile import encode, net_path, read_net, read_records
+from nws.zoo.netfile import encode, net_path, read_net, read_records, write_error
 from nws.zoo.plan import Plan
 from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
@@ -49,6 +49,7 @@ class Zoo:
         self._damaged: list[tuple[str, str]] = []
         self._road = ""  # how "auto" slices are read: by the size of the zoo
         self._stamp: tuple[tuple[str, int], ...] | None = None
+        self._annotated: tuple[Any, pd.DataFrame] | None = None  # the file's stamp, and what it holds
 
     @classmethod
     def create(
@@ -75,7 +76,7 @@ class Zoo:
         try:
             if (root / "zoo.json").exists() or root.is_file():
                 plan = Plan.read(root)
-                _check_same(root, plan, wanted, compare_images=images is not None)
+                plan.check_same(root, wanted, compare_images=images is not None)
                 if not os.access(root, os.W_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 if plan.grown(nets) != plan:
@@ -155,7 +156,7 @@ class Zoo:
             write_whole(path, data, new=True)
             failed.clear(self.path, net.number)
         except OSError as error:
-            raise _write_error(self.path, net.number, error) from None
+            raise write_error(self.path, net.number, error) from None
 
     def mark_failed(self, number: int, why: str) -> None:
         """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when that cannot be written."""
@@ -186,15 +187,38 @@ class Zoo:
         """Nets that could not be trained and are still missing: number -> why. The next `nws sample` tries them again."""
         return {number: why for number, why in failed.marks(self.path).items() if not net_path(self.path, number).exists()}
 
+    def annotate(self, frame: pd.DataFrame, replace: bool = False) -> None:
+        """Add columns of one's own: properties of these nets from now on, for `nws.evaluate`, figures and the report.
+
+        frame: a row per net, its number in a column "net" or as the frame's index; text, numbers or switches, NaN where a net has
+        none; nets may be absent. They lie in annotations.json, and stay when the index is made anew. NwsError for a net that is
+        not there, a name that the index has, or one that was added before, unless replace; then the zoo is as before.
+        """
+        taken = self._columns.shown(self._own_frame())
+        whole = annotated.added(self.annotations, frame, self.numbers(), taken, replace)
+        try:
+            annotated.write(self.path, whole)
+        except OSError as error:
+            raise NwsError(f"{self.path / annotated.FILE}: cannot be written ({error.strerror}): nothing was changed") from None
+
     # -- nets out ------------------------------------------------------------------------------------------------------------
 
     @property
     def index(self) -> pd.DataFrame:
         """One row per net, by number: hyper-parameters, split, status, sizes, accuracies ... (docs/format.md). A copy.
 
-        Of foreign nets what is not recorded is missing, and what only they have stands in columns at the end.
+        Of foreign nets what is not recorded is missing, and what only they have stands in columns at the end, as do those of
+        `annotate`.
         """
         return self._frame()
+
+    @property
+    def annotations(self) -> pd.DataFrame:
+        """The columns that `annotate` added, by net. A copy."""
+        found = annotated.stamp(self.path)
+        if self._annotated is None or self._annotated[0] != found:
+            self._annotated = found, annotated.read(self.path)
+        return self._annotated[1].copy()
 
     @property
     def properties(self) -> dict[str, Property]:
@@ -229,10 +253,15 @@ class Zoo:
         return read_net(net_path(self.path, number), number)
 
     def records(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """epoch (S,) and history (T, 5) of a net (`nws.net.HISTORY`), without reading its weights. Raises as `net`."""
+        """epoch (S,) and history (T, M) of a net (`Net.measures`), without reading its weights. Raises as `net`."""
         number = operator.index(number)
         self._reader.header(number)
         return read_records(net_path(self.path, number), number)
+
+    def measured(self, number: int) -> dict[str, np.ndarray]:
+        """What was measured at each snapshot of a net: name -> (S,) float64, NaN where nothing was. Raises as `net`."""
+        found = at_snapshots(*self.records(number))
+        return dict(zip(self._reader.header(operator.index(number)).measures, found.T, strict=True))
 
     def theta(self, net: int, snapshot: int | None = None) -> np.ndarray:
         """(P,) float32 of one snapshot, numbered 1 to S, or (S, P) of all. A copy; checksums are `net`'s and `verify`'s matter."""
@@ -301,7 +330,7 @@ class Zoo:
         frame, _ = self.select(property, part=part, slice_length=slice_length, **which)
         if balance:
             frame = selection.balanced(frame, self._property(property), seed)
-        nets, times = _rows(frame, snapshots)
+        nets, times = selection.rows(frame, snapshots)
         y = np.array(frame[property].tolist()).repeat(len(nets) // len(frame))
         if slice_length is None:
             vectors = self.vectors(nets, times, part)
@@ -338,6 +367,9 @@ class Zoo:
         return describe.card(self)
 
     def _frame(self) -> pd.DataFrame:
+        return annotated.joined(self._own_frame(), self.annotations, index.typed_columns)
+
+    def _own_frame(self) -> pd.DataFrame:
         if self._index is None or self._stamp is None or self._stamp != index.stamp(self.path):
             self.refresh()
         assert self._index is not None
@@ -348,35 +380,3 @@ class Zoo:
         if name not in known:
             raise unknown("property", name, known)
         return known[name]
-
-
-def _check_same(root: Path, plan: Plan, wanted: Plan, compare_images: bool) -> None:
-    if not compare_images:
-        wanted = Plan({**wanted.values, "images": plan["images"]})
-    differences = plan.differences(wanted)
-    if differences:
-        raise NwsError(f"{root} was made with {'; '.join(differences)}: use another folder, or the same settings")
-
-
-def _write_error(root: Path, number: int, error: OSError) -> NwsError:
-    kept = "the net was dropped whole, the zoo stays valid"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NwsError(f"{root}: disk full while writing net {number}: {kept}; free space and run the same command again")
-    return NwsError(
-        f"{root}: net {number} could not be written ({error.strerror or error}): {kept}; see that the folder is writable"
-    )
-
-
-def _rows(frame: pd.DataFrame, snapshots: Any) -> tuple[np.ndarray, np.ndarray]:
-    """(net, snapshot) of each row, net by net."""
-    numbers = frame.index.to_numpy()
-    if snapshots is None:
-        return numbers, frame["snapshots"].to_numpy()
-    wanted = np.atleast_1d(np.asarray(snapshots))
-    if not wanted.size or wanted.dtype.kind not in "iu":
-        raise NwsError(f"snapshots={snapshots!r}: name at least one, numbered from 1")
-    fewest, net = int(frame["snapshots"].min()), frame["snapshots"].idxmin()
-    if wanted.min() < 1 or wanted.max() > fewest:
-        wrong = wanted.min() if wanted.min() < 1 else wanted.max()
-        raise NwsError(f"net {net} has no snapshot {wrong}: use 1 to {fewest}")
-    return numbers.repeat(len(wanted)), np.tile(wanted, len(numbers))
