@@ -6,12 +6,13 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
+from nws.auditing.outputs import never_trained, stripped
 from nws.errors import NwsError
 from nws.features import STATISTICS, statistics
 from nws.layout import Layout
@@ -42,15 +43,21 @@ class Reference:
     rows          (N, 112) float32: 16 statistics of each of the seven KINDS, NaN for kinds that a net has not
     sizes         name -> (least, most) in the zoo
     architecture  roles and shapes in order, when all nets share them, else None
+    unused        number of outputs -> positions of those that were never trained, as `never_trained` finds them; they are left
+                  out of everything above, and of a stranger with as many outputs. Empty in references of earlier builds
     """
 
     rows: np.ndarray
     sizes: Mapping[str, tuple[int, int]]
     architecture: str | None
+    unused: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != WIDTH or len(self.rows) < 2 or np.isinf(self.rows).any():
             raise NwsError(f"a reference needs finite rows of {WIDTH} statistics from at least two nets, got {self.rows.shape}")
+        for outputs, positions in self.unused.items():
+            if not 0 < len(set(positions)) == len(positions) < outputs or not all(0 <= p < outputs for p in positions):
+                raise NwsError(f"a reference cannot leave out {len(positions):,} of {outputs:,} outputs at these places")
 
     @classmethod
     def of_zoo(cls, zoo: Zoo, snapshot: int | None = None) -> Reference:
@@ -61,8 +68,10 @@ class Reference:
         nets = index.index.to_numpy()
         nets = nets[np.unique(np.linspace(0, len(nets) - 1, min(len(nets), MOST_NETS)).astype(int))]
         at = snapshot or int(index["snapshots"].min())
-        layouts = [zoo.layout(int(net)) for net in nets]
-        rows = [kind_statistics(zoo.theta(int(net), at), layout) for net, layout in zip(nets, layouts)]
+        unused = never_trained(zoo, nets.tolist())
+        bodies = [stripped(zoo.layout(int(net)), unused) for net in nets]
+        layouts = [layout for layout, _ in bodies]
+        rows = [kind_statistics(zoo.theta(int(net), at)[kept], layout) for net, (layout, kept) in zip(nets, bodies)]
         each = [sizes(layout) for layout in layouts]
         ranges = {
             name: (min(min(found[name]) for found in each if found[name]), max(max(found[name]) for found in each if found[name]))
@@ -70,7 +79,7 @@ class Reference:
             if any(found[name] for found in each)
         }
         kinds = {architecture(layout) for layout in layouts}
-        return cls(np.stack(rows), ranges, kinds.pop() if len(kinds) == 1 else None)
+        return cls(np.stack(rows), ranges, kinds.pop() if len(kinds) == 1 else None, unused)
 
     def distance(self, row: np.ndarray) -> float:
         """Root mean square difference of `kind_statistics` (112,) to those of the nearest nets of the zoo, in deviations.
@@ -89,6 +98,7 @@ class Reference:
     def unlike(self, layout: Layout) -> list[str]:
         """Sentences on what the zoo's nets do not have in common with this one."""
         found = []
+        layout, _ = stripped(layout, self.unused)
         has, known = kinds(layout), {kind: self._present[:, k].mean() for k, kind in enumerate(KINDS)}
         if known["var"] == 1 and "gamma" not in has and "var" not in has:
             found.append("It has no batch norm, which every net of the zoo has (exporters to ONNX fold it away).")
@@ -105,13 +115,21 @@ class Reference:
             if outside:
                 span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
                 found.append(f"Other sizes: {outside[0]:,} {_SIZES[name]}, in the zoo {span}.")
-        if self.architecture and not found and architecture(layout) != self.architecture:
+        if not found and not self.shares_architecture(layout):
             found.append("Another architecture: its layers differ in shape from those of the zoo, whose nets are all alike.")
         return found
 
+    def shares_architecture(self, layout: Layout) -> bool:
+        """Whether its layers have the shapes of all nets of the zoo; True when these have several. Unused outputs do not count."""
+        return not self.architecture or architecture(stripped(layout, self.unused)[0]) == self.architecture
+
     def to_dict(self) -> dict[str, Any]:
-        rows = base64.b64encode(self.rows.astype("<f4").tobytes()).decode()
-        return {"rows": rows, "sizes": {name: list(span) for name, span in self.sizes.items()}, "architecture": self.architecture}
+        return {
+            "rows": base64.b64encode(self.rows.astype("<f4").tobytes()).decode(),
+            "sizes": {name: list(span) for name, span in self.sizes.items()},
+            "architecture": self.architecture,
+            "unused": [[outputs, list(positions)] for outputs, positions in self.unused.items()],
+        }
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Reference:
@@ -119,7 +137,8 @@ class Reference:
         try:
             spans = tuple((str(name), (int(low), int(high))) for name, (low, high) in said["sizes"].items() if name in _SIZES)
             known = said["architecture"]
-            return _decoded(str(said["rows"]), spans, known if isinstance(known, str) else None)
+            unused = tuple((int(outputs), tuple(map(int, positions))) for outputs, positions in said.get("unused", ()))
+            return _decoded(str(said["rows"]), spans, known if isinstance(known, str) else None, unused)
         except NwsError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
@@ -168,8 +187,14 @@ class Reference:
 
 
 @lru_cache(maxsize=16)
-def _decoded(rows: str, spans: tuple[tuple[str, tuple[int, int]], ...], architecture: str | None) -> Reference:
-    return Reference(np.frombuffer(base64.b64decode(rows, validate=True), "<f4").reshape(-1, WIDTH), dict(spans), architecture)
+def _decoded(
+    rows: str,
+    spans: tuple[tuple[str, tuple[int, int]], ...],
+    architecture: str | None,
+    unused: tuple[tuple[int, tuple[int, ...]], ...],
+) -> Reference:
+    decoded = np.frombuffer(base64.b64decode(rows, validate=True), "<f4").reshape(-1, WIDTH)
+    return Reference(decoded, dict(spans), architecture, dict(unused))
 
 
 def _nearest(place: np.ndarray, places: np.ndarray) -> float:
