@@ -1,7 +1,7 @@
 """Outputs that no label ever asked for: found in a zoo's recorded trainings, and left out where nets are compared.
 
-Nets of the 2020 family have 20 outputs, and an image set of ten classes uses ten of them. An ordinary net of ten classes has nothing
-to do with the other ten: neither their number, nor their weights, which were only ever pushed down.
+Nets of the 2020 family have 20 outputs, and an image set of ten classes uses ten of them. An ordinary net of ten classes has
+nothing to do with the other ten: neither their number, nor their weights, which were only ever pushed down.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _AGREED = 0.9  # of the nets; some have outputs that never move, because they ar
 def never_trained(zoo: Zoo, nets: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Number of outputs -> positions of those that were never trained in the zoo's nets of so many; without any, no entry.
 
-    Cross-entropy's gradient with respect to an output's bias is the mean of p - y. Without a label y is always 0, so that every step
-    of every optimizer lowers the bias; an output that is asked for rises at some time, in nearly every net. Nets without a bias in
-    the last layer, or with fewer than three snapshots, have no vote.
+    Cross-entropy's gradient with respect to an output's bias is the mean of p - y. Without a label y is always 0, so that every
+    step of every optimizer lowers the bias; an output that is asked for rises at some time, in nearly every net. Nets without a
+    bias in the last layer, or with fewer than three snapshots, have no vote.
     """
     chosen = np.unique(np.linspace(0, len(nets) - 1, min(len(nets), MOST_VOTERS)).astype(int))
     snapshots = zoo.index["snapshots"]
