@@ -13,7 +13,7 @@ import nws
 from nws import auditing, cnn
 from nws.auditing import READ, Architecture, Reference, Specimen
 from nws.auditing.outputs import never_trained, stripped
-from nws.auditing.reference import UNFAMILIAR
+from nws.auditing.reference import UNFAMILIAR, kind_statistics
 from nws.layout import Layout
 from nws.report import audit_html
 from nws.space import PROPERTIES
@@ -239,6 +239,29 @@ def test_an_ordinary_net_of_ten_classes_is_not_doubted_for_its_ten_outputs(zoo_o
         assert max(a.percentile for a in ten.answers) < UNFAMILIAR
     six = auditing.examine(specimen(net, tuple(range(6, 20))), auditors)
     assert "Other sizes: 6 classes, in the zoo 10." in six.reasons
+
+
+def test_a_height_that_all_outputs_share_does_not_make_a_net_unlike(zoo_of_ten):
+    """Ten outputs rise together where ten others are pushed down; an ordinary net's do not, and compute the same probabilities."""
+    known, net = Reference.of_zoo(zoo_of_ten), specimen(ten_used(32, SPACE.net(0, 32)), UNUSED)
+    theta = net.theta.copy()
+    for tensor in net.layout.layers["out"].values():
+        theta[tensor.start : tensor.stop] += 2.0
+    lifted = replace(net, theta=theta)
+    assert known.distance(lifted.portrait(known.unused)) == pytest.approx(known.distance(net.portrait(known.unused)), rel=1e-4)
+    assert not np.allclose(lifted.portrait(None), net.portrait(None), equal_nan=True)
+
+
+def test_references_of_earlier_builds_compare_as_they_did(zoo_of_ten):
+    known = Reference.of_zoo(zoo_of_ten)
+    nets = [specimen(ten_used(number, SPACE.net(0, number))) for number in range(32)]
+    rows = np.stack([kind_statistics(net.theta, net.layout) for net in nets])
+    said = replace(known, rows=rows, sizes={**known.sizes, "outputs": (20, 20)}, unused=None).to_dict()
+    del said["unused"]
+    earlier = Reference.of(json.loads(json.dumps(said)))
+    assert earlier.unused is None
+    assert earlier.percentile(earlier.distance(nets[0].portrait(earlier.unused))) == 0
+    assert Reference.of(json.loads(json.dumps(earlier.to_dict()))) is earlier
 
 
 def test_only_outputs_without_a_label_are_left_out_of_nets_that_were_really_trained(tmp_path):

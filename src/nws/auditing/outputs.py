@@ -13,6 +13,7 @@ import numpy as np
 from nws.layout import Layout, Tensor
 from nws.zoo import Zoo
 
+Unused = Mapping[int, Sequence[int]]  # number of outputs -> the positions of those that were never trained
 MOST_VOTERS = 200  # nets that are looked at: each costs as many small reads as it has snapshots
 _LEAST_VOTERS, _LEAST_SNAPSHOTS = 5, 3  # fewer say nothing: that trained outputs fall in all of them is one in 1,000 by chance
 _AGREED = 0.9  # of the nets; some have outputs that never move, because they are sure not to be asked for
@@ -47,7 +48,7 @@ def last_layer(layout: Layout) -> tuple[Tensor, ...]:
     return tensors if len({t.shape[0] for t in tensors}) == 1 else ()
 
 
-def stripped(layout: Layout, unused: Mapping[int, Sequence[int]]) -> tuple[Layout, np.ndarray | slice]:
+def stripped(layout: Layout, unused: Unused) -> tuple[Layout, np.ndarray | slice]:
     """The layout without the outputs that `never_trained` names for nets of so many, and where its weights lie in theta."""
     last = last_layer(layout)
     out = sorted(unused.get(last[0].shape[0], ())) if last else []

@@ -6,13 +6,13 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from nws.auditing.outputs import never_trained, stripped
+from nws.auditing.outputs import Unused, last_layer, never_trained, stripped
 from nws.errors import NwsError
 from nws.features import STATISTICS, statistics
 from nws.layout import Layout
@@ -44,18 +44,19 @@ class Reference:
     sizes         name -> (least, most) in the zoo
     architecture  roles and shapes in order, when all nets share them, else None
     unused        number of outputs -> positions of those that were never trained, as `never_trained` finds them; they are left
-                  out of everything above, and of a stranger with as many outputs. Empty in references of earlier builds
+                  out of everything above, and of a stranger with as many outputs. None in references of earlier builds, whose
+                  rows are of all outputs as they are
     """
 
     rows: np.ndarray
     sizes: Mapping[str, tuple[int, int]]
     architecture: str | None
-    unused: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    unused: Unused | None = None
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != WIDTH or len(self.rows) < 2 or np.isinf(self.rows).any():
             raise NwsError(f"a reference needs finite rows of {WIDTH} statistics from at least two nets, got {self.rows.shape}")
-        for outputs, positions in self.unused.items():
+        for outputs, positions in (self.unused or {}).items():
             if not 0 < len(set(positions)) == len(positions) < outputs or not all(0 <= p < outputs for p in positions):
                 raise NwsError(f"a reference cannot leave out {len(positions):,} of {outputs:,} outputs at these places")
 
@@ -69,9 +70,8 @@ class Reference:
         nets = nets[np.unique(np.linspace(0, len(nets) - 1, min(len(nets), MOST_NETS)).astype(int))]
         at = snapshot or int(index["snapshots"].min())
         unused = never_trained(zoo, nets.tolist())
-        bodies = [stripped(zoo.layout(int(net)), unused) for net in nets]
-        layouts = [layout for layout, _ in bodies]
-        rows = [kind_statistics(zoo.theta(int(net), at)[kept], layout) for net, (layout, kept) in zip(nets, bodies)]
+        rows = [portrait(zoo.theta(int(net), at), zoo.layout(int(net)), unused) for net in nets]
+        layouts = [stripped(zoo.layout(int(net)), unused)[0] for net in nets]
         each = [sizes(layout) for layout in layouts]
         ranges = {
             name: (min(min(found[name]) for found in each if found[name]), max(max(found[name]) for found in each if found[name]))
@@ -98,7 +98,7 @@ class Reference:
     def unlike(self, layout: Layout) -> list[str]:
         """Sentences on what the zoo's nets do not have in common with this one."""
         found = []
-        layout, _ = stripped(layout, self.unused)
+        layout, _ = stripped(layout, self.unused or {})
         has, known = kinds(layout), {kind: self._present[:, k].mean() for k, kind in enumerate(KINDS)}
         if known["var"] == 1 and "gamma" not in has and "var" not in has:
             found.append("It has no batch norm, which every net of the zoo has (exporters to ONNX fold it away).")
@@ -121,14 +121,14 @@ class Reference:
 
     def shares_architecture(self, layout: Layout) -> bool:
         """Whether its layers have the shapes of all nets of the zoo; True when these have several. Unused outputs do not count."""
-        return not self.architecture or architecture(stripped(layout, self.unused)[0]) == self.architecture
+        return not self.architecture or architecture(stripped(layout, self.unused or {})[0]) == self.architecture
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "rows": base64.b64encode(self.rows.astype("<f4").tobytes()).decode(),
             "sizes": {name: list(span) for name, span in self.sizes.items()},
             "architecture": self.architecture,
-            "unused": [[outputs, list(positions)] for outputs, positions in self.unused.items()],
+            "unused": None if self.unused is None else [[outputs, list(found)] for outputs, found in self.unused.items()],
         }
 
     @classmethod
@@ -137,7 +137,8 @@ class Reference:
         try:
             spans = tuple((str(name), (int(low), int(high))) for name, (low, high) in said["sizes"].items() if name in _SIZES)
             known = said["architecture"]
-            unused = tuple((int(outputs), tuple(map(int, positions))) for outputs, positions in said.get("unused", ()))
+            left_out = said.get("unused")
+            unused = None if left_out is None else tuple((int(outputs), tuple(map(int, found))) for outputs, found in left_out)
             return _decoded(str(said["rows"]), spans, known if isinstance(known, str) else None, unused)
         except NwsError:
             raise
@@ -191,10 +192,10 @@ def _decoded(
     rows: str,
     spans: tuple[tuple[str, tuple[int, int]], ...],
     architecture: str | None,
-    unused: tuple[tuple[int, tuple[int, ...]], ...],
+    unused: tuple[tuple[int, tuple[int, ...]], ...] | None,
 ) -> Reference:
     decoded = np.frombuffer(base64.b64decode(rows, validate=True), "<f4").reshape(-1, WIDTH)
-    return Reference(decoded, dict(spans), architecture, dict(unused))
+    return Reference(decoded, dict(spans), architecture, None if unused is None else dict(unused))
 
 
 def _nearest(place: np.ndarray, places: np.ndarray) -> float:
@@ -208,6 +209,24 @@ def _nearest(place: np.ndarray, places: np.ndarray) -> float:
     count = both.sum(1)
     distances = np.sqrt(squares.sum(1)[count > 0] / count[count > 0])
     return float(np.sort(distances)[:NEIGHBOURS].mean()) if len(distances) else float("inf")
+
+
+def portrait(theta: np.ndarray, layout: Layout, unused: Unused | None) -> np.ndarray:
+    """What nets are compared by (112,): `kind_statistics` without unused outputs, the last layer around its mean over outputs.
+
+    Where ten of twenty outputs are only pushed down, the others rise together, which in a net without unused outputs they do not.
+    Probabilities know nothing of a height that all outputs share, and neither does the comparison.
+    """
+    if unused is None:
+        return kind_statistics(theta, layout)
+    layout, kept = stripped(layout, unused)
+    theta = theta[kept].copy()
+    for t in last_layer(layout):
+        if t.role in ("weight", "bias"):
+            outputs = theta[t.start : t.stop].reshape(t.shape)
+            with np.errstate(invalid="ignore", over="ignore"):
+                outputs -= outputs.mean(0)
+    return kind_statistics(theta, layout)
 
 
 def kind_statistics(theta: np.ndarray, layout: Layout) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from nws.auditing.architecture import Architecture
-from nws.auditing.outputs import stripped
-from nws.auditing.reference import kind_statistics
+from nws.auditing.outputs import Unused
+from nws.auditing.reference import portrait
 from nws.errors import NwsError
 from nws.layout import Layout
 from nws.recorded import printable
@@ -86,15 +85,11 @@ class Specimen:
         """What the shapes say by themselves."""
         return Architecture.of(self.layout, self.format)
 
-    def portrait(self, unused: Mapping[int, tuple[int, ...]]) -> np.ndarray:
-        """What it is compared with a zoo by: `kind_statistics` (112,) without the outputs that the zoo never trained.
-
-        Remembered, for the models of one zoo ask for the same.
-        """
-        key = tuple(unused.items())
+    def portrait(self, unused: Unused | None) -> np.ndarray:
+        """What it is compared with a zoo by: `portrait` (112,). Remembered, for the models of one zoo ask for the same."""
+        key = None if unused is None else tuple(unused.items())
         if key not in self._portraits:
-            layout, kept = stripped(self.layout, unused)
-            self._portraits[key] = kind_statistics(self.theta[kept], layout)
+            self._portraits[key] = portrait(self.theta, self.layout, unused)
         return self._portraits[key]
 
     @cached_property
