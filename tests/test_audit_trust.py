@@ -117,8 +117,8 @@ def test_what_the_file_shows_is_never_an_answer(made, written, saying, command):
         ("filter_size", "3", "3", True),
     ]
     assert "width_conv" not in found.sentence
-    assert "It says width_conv 4 (95%); the file shows 1, which counts." in audit_html(found)
-    assert "window:" not in audit_html(found)
+    assert "wide says width_conv 4 (95%); the file shows 1, which counts." in audit_html(found)
+    assert "window says" not in audit_html(found)
     assert nws.audit(path, right).sentence == "Read from the file: filter_size 3."
     assert command("audit", path)[1].count("width_conv") == 1
 
@@ -239,6 +239,9 @@ def test_an_ordinary_net_of_ten_classes_is_not_doubted_for_its_ten_outputs(zoo_o
         assert max(a.percentile for a in ten.answers) < UNFAMILIAR
     six = auditing.examine(specimen(net, tuple(range(6, 20))), auditors)
     assert "Other sizes: 6 classes, in the zoo 10." in six.reasons
+    one = auditing.examine(specimen(net, tuple(range(1, 20))), auditors)
+    assert "Other sizes: 1 class, in the zoo 10." in one.reasons
+    assert [auditing.share(p) for p in (0.2, 12.0, 99.4, 99.7)] == ["none", "12%", "99%", "all"]
 
 
 def test_a_height_that_all_outputs_share_does_not_make_a_net_unlike(zoo_of_ten):

@@ -244,7 +244,7 @@ def show_audit(found: Audit) -> None:
     lines = [("why not to trust it", reason) for reason in found.reasons]
     lines += [("contradiction", answers[0].contradiction) for answers in found.contradictions.values()]
     lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
-    lines += [(f"not to trust {check.model}", check.sentence) for check in found.checks if not check.agrees]
+    lines += [("model against file", check.sentence) for check in found.checks if not check.agrees]
     for reason in dict.fromkeys(s.reason for s in found.skipped):
         lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {reason}"))
     lines += [("note", note) for note in found.notes]

@@ -13,7 +13,7 @@ from nws.auditing.architecture import READ, Architecture
 from nws.auditing.auditor import SLICES, Answer, Auditor, Evidence, learn, load
 from nws.auditing.calibration import Calibration, percent
 from nws.auditing.findings import Audit, Check, Skipped, audit, examine
-from nws.auditing.reference import Reference
+from nws.auditing.reference import Reference, share
 from nws.auditing.specimen import Specimen
 
 __all__ = [
@@ -34,4 +34,5 @@ __all__ = [
     "learn",
     "load",
     "percent",
+    "share",
 ]

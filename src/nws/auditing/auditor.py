@@ -12,7 +12,7 @@ import numpy as np
 
 from nws import meta as meta_classifiers
 from nws.auditing.calibration import Calibration, calibrate, percent
-from nws.auditing.reference import UNFAMILIAR, Reference
+from nws.auditing.reference import UNFAMILIAR, Reference, share
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
 from nws.evaluation import held_out
@@ -192,7 +192,7 @@ class Auditor:
         if self.reference:
             found += self.reference.unlike(specimen.layout)
         if percentile is not None and percentile >= UNFAMILIAR:
-            found.append(f"Its weights are further from the nets of the zoo than {percentile:.0f}% of these are from each other.")
+            found.append(f"Its weights are further from the nets of the zoo than {share(percentile)} of these are from each other.")
         return found
 
     def _weaknesses(self) -> tuple[str, ...]:

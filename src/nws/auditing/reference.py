@@ -26,14 +26,14 @@ UNFAMILIAR = 99.0  # percentile from which a net counts as unlike the zoo's
 _LARGEST = 1e38  # fits float32
 _ZERO = 100  # parts of a statistic's usual size below which it counts as 0
 _SIZES = {
-    "weights": "weights",
-    "convolutions": "convolutional layers",
-    "matrices": "fully connected layers",
-    "kernel": "pixels of a convolution's width",
-    "width": "units of a layer",
-    "inputs": "input channels",
-    "outputs": "classes",
-}
+    "weights": ("weight", "weights"),
+    "convolutions": ("convolutional layer", "convolutional layers"),
+    "matrices": ("fully connected layer", "fully connected layers"),
+    "kernel": ("pixel of a convolution's width", "pixels of a convolution's width"),
+    "width": ("unit of a layer", "units of a layer"),
+    "inputs": ("input channel", "input channels"),
+    "outputs": ("class", "classes"),
+}  # name -> of one, of several
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ class Reference:
             outside = [n for n in theirs[name] if not low <= n <= high]
             if outside:
                 span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-                found.append(f"Other sizes: {outside[0]:,} {_SIZES[name]}, in the zoo {span}.")
+                found.append(f"Other sizes: {outside[0]:,} {_SIZES[name][outside[0] != 1]}, in the zoo {span}.")
         if not found and not self.shares_architecture(layout):
             found.append("Another architecture: its layers differ in shape from those of the zoo, whose nets are all alike.")
         return found
@@ -185,6 +185,12 @@ class Reference:
             else:
                 found[members] = [_nearest(self._places[m], np.delete(self._places, m, 0)) for m in members]
         return found
+
+
+def share(percentile: float) -> str:
+    """Of a zoo's nets, in words that fit before "of": none, 12%, all."""
+    rounded = f"{percentile:.0f}%"
+    return {"0%": "none", "100%": "all"}.get(rounded, rounded)
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from nws.auditing import Answer, Audit, Evidence, percent
+from nws.auditing import Answer, Audit, Evidence, percent, share
 from nws.errors import NwsError
 from nws.report.page import POLICY, digest
 from nws.results import write as write_text
@@ -73,9 +73,7 @@ def _architecture(found: Audit) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>' for name, said in found.architecture.stated
     )
-    wrong = "".join(
-        f'<p class="quiet">{escape(check.model)}: {escape(check.sentence)}</p>' for check in found.checks if not check.agrees
-    )
+    wrong = "".join(f'<p class="quiet">{escape(check.sentence)}</p>' for check in found.checks if not check.agrees)
     return f'<section><h2>Read from the file</h2><div class="scroll"><table class="read">{rows}</table></div>{wrong}</section>'
 
 
@@ -92,7 +90,7 @@ def _answer(a: Answer) -> str:
         if c
         else "never measured on held-out nets"
     )
-    far = f"; further from the zoo than {a.percentile:.0f}% of its own nets" if a.percentile is not None else ""
+    far = f"; further from the zoo than {share(a.percentile)} of its own nets" if a.percentile is not None else ""
     weak = escape(" ".join(["", *a.weaknesses, a.contradiction]).rstrip())
     about = f'<p class="quiet">{escape(a.meta)}, {trust}: {measured}{far}.{weak}</p>'
     depth = (
