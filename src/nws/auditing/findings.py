@@ -47,7 +47,8 @@ class Check:
     @builtins.property  # `property` is a field here
     def sentence(self) -> str:
         """For people, where it does not agree."""
-        return f"{self.model} says {self.property} {self.says} ({percent(self.probability)}); the file shows {self.read}, which counts."
+        said = f"{self.model} says {self.property} {self.says} ({percent(self.probability)})"
+        return f"{said}; the file shows {self.read}, which counts."
 
 
 @dataclass(frozen=True)
