@@ -48,7 +48,8 @@ def learned(zoo: Zoo, properties: list[str]) -> list[Auditor]:
     inputs, reference = Inputs(zoo, test_slices=auditing.SLICES), auditing.Reference.of_zoo(zoo)
     length = min(5000, int(zoo.index["weights"].min()))
     kinds = {"svm-rbf-16": length, **({"svm-linear-480": None} if reference.architecture else {})}
-    asked = properties or [name for name in zoo.varying() if not zoo.properties[name].continuous]
+    guessed = [name for name in zoo.varying() if not zoo.properties[name].continuous and name not in auditing.READ]
+    asked = properties or guessed
     tasks = [(meta, Task(name, SNAPSHOTS, slice_length=length)) for name in asked for meta, length in kinds.items()]
     made = [auditing.learn(meta, task, inputs, reference=reference) for meta, task in tasks]
     return [replace(auditor, name=f"{auditor.property}-{auditor.meta_name}") for auditor in made]

@@ -21,7 +21,8 @@ def main(path: str, out: str, *properties: str) -> None:
     inputs, reference = Inputs(zoo, test_slices=auditing.SLICES), auditing.Reference.of_zoo(zoo)
     length = min(SLICE, int(zoo.index["weights"].min()))
     kinds = {"svm-rbf-16": length, **({"svm-linear-480": None} if reference.architecture else {})}
-    asked = properties or tuple(name for name in zoo.varying() if not zoo.properties[name].continuous)
+    guessed = [name for name in zoo.varying() if not zoo.properties[name].continuous and name not in auditing.READ]
+    asked = properties or guessed  # the others are read from the file
     rows = []
     with terminal.spinner() as tell:
         for name in asked:

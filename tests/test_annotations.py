@@ -9,10 +9,10 @@ import pytest
 from fabricated import fabricated_zoo, tiny
 from written_zoo import written_zoo
 
-from nws import NwsError, Recorded, cli, results, targets
+from nws import NwsError, Recorded, cli, results
 from nws.evaluation import evaluate
 from nws.protocol import Task
-from nws.zoo import Zoo
+from nws.zoo import Zoo, targets
 
 OWN = {"name": ["a", "b", "a"], "size": [3, 4, 5], "share": [0.5, np.nan, 0.25], "odd": [True, False, None]}
 

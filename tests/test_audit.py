@@ -139,7 +139,7 @@ def test_random_weights_are_noticed(made, how):
 
 
 def portrait(zoo, number):
-    return kind_statistics(zoo.theta(number, SNAPSHOTS), zoo.layout(number))
+    return reference.portrait(zoo.theta(number, SNAPSHOTS), zoo.layout(number), {})
 
 
 def test_the_distance_to_itself_is_small_and_to_half_of_the_zoo_is_larger(made):

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from written_zoo import SNAPSHOTS, SPACE, written_net
 
-from nws import Recorded, cli, results, targets, terminal
+from nws import Recorded, cli, results, terminal
 from nws.errors import NwsError
 from nws.evaluation import evaluate, held_out
 from nws.inputs import Inputs
 from nws.net import HISTORY
 from nws.protocol import Task
-from nws.zoo import Zoo
+from nws.zoo import Zoo, targets
 
 NETS = 40
 RECORDS = 10

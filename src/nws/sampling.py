@@ -55,8 +55,9 @@ def sample(
     at the end for nets whose workers died.
     """
     make_engine(engine)  # refuses before anything is on disk
-    configs, space = _drawn(nets, n, seed, space)
-    given = [images] if isinstance(images, str | ImageSet) else list(images or sorted({hp.dataset for hp in configs}))
+    given = [images] if isinstance(images, str | ImageSet) else list(images or ())
+    configs, space = _drawn(nets, n, seed, space, [s if isinstance(s, str) else s.name for s in given])
+    given = given or sorted({hp.dataset for hp in configs})
     sets = {s.name: s for s in given if isinstance(s, ImageSet)}
     sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test)
     configs = suited(configs, sets)
@@ -74,14 +75,16 @@ def sample(
 
 
 def _drawn(
-    nets: Family | Space | Sequence[Config], n: int | None, seed: int, space: Space | None
+    nets: Family | Space | Sequence[Config], n: int | None, seed: int, space: Space | None, images: list[str]
 ) -> tuple[Sequence[Config], Space | None]:
+    """The configs to train, and the space they are from; drawn here, they are of these image sets."""
     if isinstance(nets, Family):
         nets = next(iter(nets.spaces.values()))
     if isinstance(nets, Space):
         if n is None:
             raise NwsError("how many nets? sample(path, family, 100)")
-        return nets.sample(n, seed), space or nets
+        nets = nets.with_(dataset=images) if images else nets
+        return nets.sample(n, seed), nets
     configs = list(nets)
     if not configs:
         raise NwsError("no nets to train: give at least one config")

@@ -265,35 +265,47 @@ def gallery(made: Sequence[Made], zoo: str) -> Table:
 
 
 def show_audit(found: Audit) -> None:
-    """What `nws audit` prints: a plain sentence, the answers, and the sentences on trust."""
+    """What `nws audit` prints: a plain sentence, what the file shows, the answers, and the sentences on trust."""
     out.print(f"[bold]{escape(found.sentence)}[/]")
+    out.print(f"{escape(found.file)}: {_number(found.weights, 'weight')} in {_number(len(found.layers), 'layer')}", soft_wrap=True)
+    out.print(facts(found.architecture.stated, "Read from the file"))
     if found.answers:
-        shown = _table(f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers")
-        for heading in ("property", "model", "says", "slices", "trust"):
-            shown.add_column(heading, overflow="fold")
-        shown.add_column("right on held-out nets", no_wrap=True)
-        for k, a in enumerate(found.answers):
-            if k and found.answers[k - 1].property != a.property:
-                shown.add_section()
-            votes = f"{a.votes[a.classes.index(a.best)]} of {len(a.evidence)}" if len(a.evidence) > 1 else "whole"
-            measured = calibration(a.calibration) if a.calibration else "not measured"
-            trust = "[green]yes[/]" if a.trusted else "[red]no[/]"
-            shown.add_row(escape(a.property), escape(a.meta), escape(_probabilities(a)), votes, trust, measured)
-        shown.caption = "slices: how many vote for the most probable class; every class is taken to be as likely beforehand"
-        out.print(shown)
+        out.print(_answers(found))
     else:
         kinds = [
             (layer["name"], ", ".join(f"{r} {tuple(s)}" for r, s in layer["shapes"].items())) for layer in found.layers[:_LAYERS]
         ]
         more = [("", f"and {len(found.layers) - _LAYERS} more")] if len(found.layers) > _LAYERS else []
-        out.print(facts([*kinds, *more], f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers"))
+        out.print(facts([*kinds, *more], "Layers"))
     lines = [("why not to trust it", reason) for reason in found.reasons]
+    lines += [("contradiction", answers[0].contradiction) for answers in found.contradictions.values()]
     lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
+    lines += [("model against file", check.sentence) for check in found.checks if not check.agrees]
     for reason in dict.fromkeys(s.reason for s in found.skipped):
         lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {reason}"))
     lines += [("note", note) for note in found.notes]
     if lines:
         out.print(facts(lines, "What to know"))
+
+
+def _answers(found: Audit) -> Table:
+    shown = _table("Asked of meta-classifiers")
+    for heading in ("property", "model", "says", "slices", "trust"):
+        shown.add_column(heading, overflow="fold")
+    shown.add_column("right on held-out nets", no_wrap=True)
+    for k, a in enumerate(found.answers):
+        if k and found.answers[k - 1].property != a.property:
+            shown.add_section()
+        votes = f"{a.votes[a.classes.index(a.best)]} of {len(a.evidence)}" if len(a.evidence) > 1 else "whole"
+        measured = calibration(a.calibration) if a.calibration else "not measured"
+        trust = "[green]yes[/]" if a.trusted else "[red]no[/]"
+        shown.add_row(escape(a.property), escape(a.meta), escape(_probabilities(a)), votes, trust, measured)
+    shown.caption = "slices: how many vote for the most probable class; every class is taken to be as likely beforehand"
+    return shown
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def calibration(measured: Calibration) -> str:

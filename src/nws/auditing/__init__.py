@@ -3,22 +3,28 @@
 findings.py      `audit`, and the Audit it returns
 auditor.py       a meta-classifier with its calibration and its reference: learned from a zoo, saved, loaded
 calibration.py   scores -> probabilities that mean what they say, measured over nets that were held out
+architecture.py  what the shapes in the file say by themselves
+outputs.py       which outputs of a zoo's nets were never trained
 reference.py     how far a net is from the nets of a zoo
 specimen.py      the net that is audited, and what is odd about it by itself
 """
 
+from nws.auditing.architecture import READ, Architecture
 from nws.auditing.auditor import SLICES, Answer, Auditor, Evidence, learn, load
 from nws.auditing.calibration import Calibration, percent
-from nws.auditing.findings import Audit, Skipped, audit, examine
-from nws.auditing.reference import Reference
+from nws.auditing.findings import Audit, Check, Skipped, audit, examine
+from nws.auditing.reference import Reference, share
 from nws.auditing.specimen import Specimen
 
 __all__ = [
+    "READ",
     "SLICES",
     "Answer",
+    "Architecture",
     "Audit",
     "Auditor",
     "Calibration",
+    "Check",
     "Evidence",
     "Reference",
     "Skipped",
@@ -28,4 +34,5 @@ __all__ = [
     "learn",
     "load",
     "percent",
+    "share",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from nws import meta as meta_classifiers
 from nws.auditing.calibration import Calibration, calibrate, percent
-from nws.auditing.reference import UNFAMILIAR, Reference, architecture
+from nws.auditing.reference import UNFAMILIAR, Reference, share
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
 from nws.evaluation import held_out
@@ -50,6 +50,7 @@ class Answer:
     distance       to the nearest nets of its own zoo; percentile: the share of them that are closer to the others, in percent
     reasons        why not to trust it, in sentences about the net
     weaknesses     the same about the meta-classifier
+    contradiction  of another one that would be trusted as well, in a sentence; empty where there is none
     """
 
     model: str
@@ -65,11 +66,12 @@ class Answer:
     percentile: float | None
     reasons: tuple[str, ...]
     weaknesses: tuple[str, ...]
+    contradiction: str = ""
 
     @builtins.property
     def trusted(self) -> bool:
         """Whether there is nothing to be said against it."""
-        return not self.reasons and not self.weaknesses
+        return not self.reasons and not self.weaknesses and not self.contradiction
 
     @builtins.property
     def percentages(self) -> tuple[str, ...]:
@@ -138,7 +140,7 @@ class Auditor:
         )
         classes = tuple(printable(label) for label in self.meta.classes_)
         votes = np.bincount(probability.argmax(1), minlength=len(classes))
-        distance = self.reference.distance(specimen.portrait) if self.reference else None
+        distance = self.reference.distance(specimen.portrait(self.reference.unused)) if self.reference else None
         percentile = self.reference.percentile(distance) if self.reference and distance is not None else None
         return Answer(
             model=self.name,
@@ -178,9 +180,9 @@ class Auditor:
         return (vectors if self.meta.reads == "weights" else statistics(vectors)), starts[finite], length
 
     def _check_architecture(self, layout: Layout) -> None:
-        known = self.reference.architecture if self.reference else None
+        known = not self.reference or self.without or self.reference.shares_architecture(layout)
         expected, found = self.meta.n_features_in_, _columns(layout, self.part)
-        if (known and not self.without and architecture(layout) != known) or expected != found:
+        if not known or expected != found:
             raise NwsError(
                 "it reads layer by layer, and the net's layers have other shapes than its zoo's: use one that reads slices"
             )
@@ -190,18 +192,14 @@ class Auditor:
         if self.reference:
             found += self.reference.unlike(specimen.layout)
         if percentile is not None and percentile >= UNFAMILIAR:
-            found.append(f"Its weights are further from the nets of the zoo than {percentile:.0f}% of these are from each other.")
+            found.append(f"Its weights are further from the nets of the zoo than {share(percentile)} of these are from each other.")
         return found
 
     def _weaknesses(self) -> tuple[str, ...]:
         if self.reference is None or self.calibration is None:
             return ("It was not made for audits: it is not calibrated, and what is unlike its zoo goes unnoticed.",)
-        measured, chance = self.calibration, 1 / len(self.meta.classes_)
-        if measured.low > chance:
-            return ()
-        return (
-            f"It reads {self.property} no better than chance ({chance:.0%}): right on {measured.accuracy:.0%} of held-out nets.",
-        )
+        weakness = self.calibration.weakness(self.property, len(self.meta.classes_))
+        return (weakness,) if weakness else ()
 
     def save(self, path: str | Path) -> None:
         """PATH.safetensors and PATH.json, as `nws.meta.save` writes them; what an audit needs is in `about`."""

@@ -19,6 +19,12 @@ from nws.protocol import interval
 
 _HOTTEST = 20.0
 _LARGEST = 1e12
+# When a meta-classifier is good enough to be trusted. Both must hold; docs/audit.md has the numbers behind them.
+# Useful: even by the low end of its interval it goes at least half of the way from chance to always right. Being better than chance
+# is not enough: who is right on 46% where chance is 33% is wrong about most nets.
+LEAST_SKILL = 0.5
+# Honest: its probabilities are off by no more than this on average. Perfectly honest ones measure 4 to 5% with 300 nets.
+MOST_ERROR = 0.10
 _TINY = 1e-6  # what a class that is ruled out counts: one slice of a million
 
 
@@ -55,6 +61,24 @@ class Calibration:
         """(..., C): what K slices say, (..., K, C), as one answer."""
         return _answer(slices, self.temperature, np.array(self.weights))
 
+    def weakness(self, property: str, classes: int) -> str:
+        """Why a meta-classifier that did no better on held-out nets is not trusted, in a sentence; empty when it is."""
+        chance = 1 / classes
+        if self.low <= chance:
+            return f"It reads {property} no better than chance ({chance:.0%}): right on {self.accuracy:.0%} of held-out nets."
+        needed = chance + LEAST_SKILL * (1 - chance)
+        useful, honest = self.low >= needed, self.ece_after <= MOST_ERROR
+        if useful and honest:
+            return ""
+        right = f"It reads {property} right on {self.accuracy:.0%} of held-out nets"
+        right += (
+            "" if useful else f" (at least {_apart(self.low, needed)}, where {needed:.0%} is needed and {chance:.0%} is chance)"
+        )
+        off = f"calibration error {_apart(self.ece_after, MOST_ERROR)}" + (
+            "" if honest else f" (where {MOST_ERROR:.0%} is allowed)"
+        )
+        return f"{right}, {off}: too little to be trusted."
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -69,6 +93,11 @@ class Calibration:
 def percent(probability: float) -> str:
     """In words for people: 0.876 is 88%. No finding is certain, so that what would be rounded to 100% is >99%."""
     return ">99%" if probability >= 0.995 else f"{probability:.0%}"
+
+
+def _apart(value: float, limit: float) -> str:
+    """In percent, with a decimal where without one the two would look the same."""
+    return f"{value:.0%}" if f"{value:.0%}" != f"{limit:.0%}" or value == limit else f"{value:.1%}"
 
 
 def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> Calibration:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nws.auditing.architecture import READ, Architecture
 from nws.auditing.auditor import Answer, Auditor, described, load
 from nws.auditing.calibration import percent
 from nws.auditing.specimen import Specimen
@@ -25,13 +27,40 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class Check:
+    """A meta-classifier's answer about what the file shows by itself: no finding, only a check of the meta-classifier.
+
+    read    what the file shows
+    says, probability   the meta-classifier's most probable class
+    """
+
+    model: str
+    property: str
+    read: str
+    says: str
+    probability: float
+
+    @builtins.property  # `property` is a field here
+    def agrees(self) -> bool:
+        return self.read == self.says
+
+    @builtins.property  # `property` is a field here
+    def sentence(self) -> str:
+        """For people, where it does not agree."""
+        said = f"{self.model} says {self.property} {self.says} ({percent(self.probability)})"
+        return f"{said}; the file shows {self.read}, which counts."
+
+
+@dataclass(frozen=True)
 class Audit:
     """What `audit` found.
 
     layers     in order: {"name", "part", "shapes": role -> shape, "weights"}
     weights    of the net, the length of theta
     oddities   what makes any answer about this file doubtful, in sentences
-    answers    by property, the surest first
+    answers    by property, the surest first; none about a property that is read from the file
+    architecture   what is read from the file
+    checks     meta-classifiers that were asked for such a property all the same
     """
 
     file: str
@@ -42,6 +71,8 @@ class Audit:
     oddities: tuple[str, ...]
     answers: tuple[Answer, ...]
     skipped: tuple[Skipped, ...]
+    architecture: Architecture
+    checks: tuple[Check, ...] = ()
 
     @cached_property
     def best(self) -> dict[str, Answer]:
@@ -58,22 +89,37 @@ class Audit:
         return tuple(dict.fromkeys([*self.oddities, *(reason for answer in self.answers for reason in answer.reasons)]))
 
     @property
+    def contradictions(self) -> dict[str, tuple[Answer, ...]]:
+        """property -> answers that would be trusted, if they did not contradict each other."""
+        names = dict.fromkeys(answer.property for answer in self.answers if answer.contradiction)
+        return {name: tuple(a for a in self.answers if a.property == name and a.contradiction) for name in names}
+
+    @property
     def sentence(self) -> str:
         """The finding in plain words."""
         if not self.answers:
             asked = "No model could read this net." if self.skipped else "No meta-classifier was asked: name one with --with."
+            if self.checks:
+                asked = f"Read from the file: {', '.join(f'{name} {value}' for name, value in self._checked.items())}."
             return f"{asked} {self.oddities[0]}" if self.oddities else asked
         trusted = {name: answer for name, answer in self.best.items() if answer.trusted}
+        contradictions = [found[0].contradiction for found in self.contradictions.values()]
         if not trusted:
             first = next(iter(self.best.values()))
-            return f"Do not trust these answers. {(*first.reasons, *first.weaknesses)[0]}"
+            weak = [said.replace("It ", f"{first.model} ", 1) for said in first.weaknesses]  # out of its place in a table
+            return f"Do not trust these answers. {' '.join(contradictions or [*first.reasons, *weak][:1])}"
         clear = [f"{n} {a.best} ({percent(max(a.probabilities))})" for n, a in trusted.items() if a.clear]
         unsure = [name for name, answer in trusted.items() if not answer.clear]
-        doubtful = [name for name in self.best if name not in trusted]
+        doubtful = [name for name in self.best if name not in trusted and name not in self.contradictions]
         said = [f"Probably trained with {', '.join(clear)}."] if clear else []
+        said += contradictions
         said += [f"Not clear: {', '.join(unsure)}."] if unsure else []
         said += [f"Not to be trusted: {', '.join(doubtful)}."] if doubtful else []
         return " ".join(said)
+
+    @property
+    def _checked(self) -> dict[str, str]:
+        return {check.property: check.read for check in self.checks}
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, complete; an infinite distance is None."""
@@ -86,7 +132,10 @@ class Audit:
             "notes": list(self.notes),
             "weights": self.weights,
             "layers": list(self.layers),
+            "architecture": self.architecture.to_dict(),
             "answers": [_finite(described(answer)) for answer in self.answers],
+            "contradictions": {name: [answer.model for answer in found] for name, found in self.contradictions.items()},
+            "checks": [{**asdict(check), "agrees": check.agrees} for check in self.checks],
             "skipped": [asdict(skipped) for skipped in self.skipped],
         }
 
@@ -105,12 +154,22 @@ def audit(path: str | Path, with_: str | Path | Auditor | Sequence[str | Path | 
 
 def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
     """The same for weights that are in memory."""
-    answers, skipped = [], []
+    answers, checks, skipped = [], [], []
+    shown = specimen.architecture
     for auditor in auditors:
+        name = auditor.property
         try:
-            answers.append(auditor.answer(specimen))
+            if name not in READ:
+                answers.append(auditor.answer(specimen))
+            elif (read := shown.label(name)) is None:
+                raise NwsError(
+                    f"{name} is read from the file, never guessed, and this file does not show it: {shown.not_read[name]}"
+                )
+            else:
+                said = auditor.answer(specimen)
+                checks.append(Check(auditor.name, name, read, said.best, max(said.probabilities)))
         except NwsError as error:
-            skipped.append(Skipped(auditor.name, auditor.property, str(error)))
+            skipped.append(Skipped(auditor.name, name, str(error)))
     return Audit(
         file=specimen.name,
         format=specimen.format,
@@ -118,9 +177,24 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
         weights=specimen.layout.size,
         notes=specimen.notes,
         oddities=specimen.oddities,
-        answers=_ordered(answers),
+        answers=_ordered(_compared(answers)),
         skipped=tuple(skipped),
+        architecture=shown,
+        checks=tuple(checks),
     )
+
+
+def _compared(answers: list[Answer]) -> list[Answer]:
+    """With a contradiction in every answer to which another one, trusted like it, gives another class."""
+    said: dict[str, dict[str, Answer]] = {}  # property -> class -> the surest trusted answer
+    for answer in sorted((a for a in answers if a.trusted), key=lambda a: max(a.probabilities)):
+        said.setdefault(answer.property, {})[answer.best] = answer
+    sentences = {}
+    for name, found in said.items():
+        if len(found) > 1:
+            each = [f"{label} ({percent(max(a.probabilities))}, {a.model})" for label, a in found.items()]
+            sentences[name] = f"Trusted models contradict each other about {name}, so that none is trusted: {' or '.join(each)}."
+    return [replace(a, contradiction=sentences.get(a.property, "") if a.trusted else "") for a in answers]
 
 
 def _auditors(given: str | Path | Auditor) -> list[Auditor]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nws.auditing.outputs import Unused, last_layer, never_trained, stripped
 from nws.errors import NwsError
 from nws.features import STATISTICS, statistics
 from nws.layout import Layout
@@ -25,14 +26,14 @@ UNFAMILIAR = 99.0  # percentile from which a net counts as unlike the zoo's
 _LARGEST = 1e38  # fits float32
 _ZERO = 100  # parts of a statistic's usual size below which it counts as 0
 _SIZES = {
-    "weights": "weights",
-    "convolutions": "convolutional layers",
-    "matrices": "fully connected layers",
-    "kernel": "pixels of a convolution's width",
-    "width": "units of a layer",
-    "inputs": "input channels",
-    "outputs": "classes",
-}
+    "weights": ("weight", "weights"),
+    "convolutions": ("convolutional layer", "convolutional layers"),
+    "matrices": ("fully connected layer", "fully connected layers"),
+    "kernel": ("pixel of a convolution's width", "pixels of a convolution's width"),
+    "width": ("unit of a layer", "units of a layer"),
+    "inputs": ("input channel", "input channels"),
+    "outputs": ("class", "classes"),
+}  # name -> of one, of several
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +43,22 @@ class Reference:
     rows          (N, 112) float32: 16 statistics of each of the seven KINDS, NaN for kinds that a net has not
     sizes         name -> (least, most) in the zoo
     architecture  roles and shapes in order, when all nets share them, else None
+    unused        number of outputs -> positions of those that were never trained, as `never_trained` finds them; they are left
+                  out of everything above, and of a stranger with as many outputs. None in references of earlier builds, whose
+                  rows are of all outputs as they are
     """
 
     rows: np.ndarray
     sizes: Mapping[str, tuple[int, int]]
     architecture: str | None
+    unused: Unused | None = None
 
     def __post_init__(self) -> None:
         if self.rows.ndim != 2 or self.rows.shape[1] != WIDTH or len(self.rows) < 2 or np.isinf(self.rows).any():
             raise NwsError(f"a reference needs finite rows of {WIDTH} statistics from at least two nets, got {self.rows.shape}")
+        for outputs, positions in (self.unused or {}).items():
+            if not 0 < len(set(positions)) == len(positions) < outputs or not all(0 <= p < outputs for p in positions):
+                raise NwsError(f"a reference cannot leave out {len(positions):,} of {outputs:,} outputs at these places")
 
     @classmethod
     def of_zoo(cls, zoo: Zoo, snapshot: int | None = None) -> Reference:
@@ -61,8 +69,9 @@ class Reference:
         nets = index.index.to_numpy()
         nets = nets[np.unique(np.linspace(0, len(nets) - 1, min(len(nets), MOST_NETS)).astype(int))]
         at = snapshot or int(index["snapshots"].min())
-        layouts = [zoo.layout(int(net)) for net in nets]
-        rows = [kind_statistics(zoo.theta(int(net), at), layout) for net, layout in zip(nets, layouts)]
+        unused = never_trained(zoo, nets.tolist())
+        rows = [portrait(zoo.theta(int(net), at), zoo.layout(int(net)), unused) for net in nets]
+        layouts = [stripped(zoo.layout(int(net)), unused)[0] for net in nets]
         each = [sizes(layout) for layout in layouts]
         ranges = {
             name: (min(min(found[name]) for found in each if found[name]), max(max(found[name]) for found in each if found[name]))
@@ -70,7 +79,7 @@ class Reference:
             if any(found[name] for found in each)
         }
         kinds = {architecture(layout) for layout in layouts}
-        return cls(np.stack(rows), ranges, kinds.pop() if len(kinds) == 1 else None)
+        return cls(np.stack(rows), ranges, kinds.pop() if len(kinds) == 1 else None, unused)
 
     def distance(self, row: np.ndarray) -> float:
         """Root mean square difference of `kind_statistics` (112,) to those of the nearest nets of the zoo, in deviations.
@@ -89,6 +98,7 @@ class Reference:
     def unlike(self, layout: Layout) -> list[str]:
         """Sentences on what the zoo's nets do not have in common with this one."""
         found = []
+        layout, _ = stripped(layout, self.unused or {})
         has, known = kinds(layout), {kind: self._present[:, k].mean() for k, kind in enumerate(KINDS)}
         if known["var"] == 1 and "gamma" not in has and "var" not in has:
             found.append("It has no batch norm, which every net of the zoo has (exporters to ONNX fold it away).")
@@ -104,14 +114,22 @@ class Reference:
             outside = [n for n in theirs[name] if not low <= n <= high]
             if outside:
                 span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-                found.append(f"Other sizes: {outside[0]:,} {_SIZES[name]}, in the zoo {span}.")
-        if self.architecture and not found and architecture(layout) != self.architecture:
+                found.append(f"Other sizes: {outside[0]:,} {_SIZES[name][outside[0] != 1]}, in the zoo {span}.")
+        if not found and not self.shares_architecture(layout):
             found.append("Another architecture: its layers differ in shape from those of the zoo, whose nets are all alike.")
         return found
 
+    def shares_architecture(self, layout: Layout) -> bool:
+        """Whether its layers have the shapes of all nets of the zoo; True when these have several. Unused outputs do not count."""
+        return not self.architecture or architecture(stripped(layout, self.unused or {})[0]) == self.architecture
+
     def to_dict(self) -> dict[str, Any]:
-        rows = base64.b64encode(self.rows.astype("<f4").tobytes()).decode()
-        return {"rows": rows, "sizes": {name: list(span) for name, span in self.sizes.items()}, "architecture": self.architecture}
+        return {
+            "rows": base64.b64encode(self.rows.astype("<f4").tobytes()).decode(),
+            "sizes": {name: list(span) for name, span in self.sizes.items()},
+            "architecture": self.architecture,
+            "unused": None if self.unused is None else [[outputs, list(found)] for outputs, found in self.unused.items()],
+        }
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Reference:
@@ -119,7 +137,9 @@ class Reference:
         try:
             spans = tuple((str(name), (int(low), int(high))) for name, (low, high) in said["sizes"].items() if name in _SIZES)
             known = said["architecture"]
-            return _decoded(str(said["rows"]), spans, known if isinstance(known, str) else None)
+            left_out = said.get("unused")
+            unused = None if left_out is None else tuple((int(outputs), tuple(map(int, found))) for outputs, found in left_out)
+            return _decoded(str(said["rows"]), spans, known if isinstance(known, str) else None, unused)
         except NwsError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):
@@ -167,9 +187,21 @@ class Reference:
         return found
 
 
+def share(percentile: float) -> str:
+    """Of a zoo's nets, in words that fit before "of": none, 12%, all."""
+    rounded = f"{percentile:.0f}%"
+    return {"0%": "none", "100%": "all"}.get(rounded, rounded)
+
+
 @lru_cache(maxsize=16)
-def _decoded(rows: str, spans: tuple[tuple[str, tuple[int, int]], ...], architecture: str | None) -> Reference:
-    return Reference(np.frombuffer(base64.b64decode(rows, validate=True), "<f4").reshape(-1, WIDTH), dict(spans), architecture)
+def _decoded(
+    rows: str,
+    spans: tuple[tuple[str, tuple[int, int]], ...],
+    architecture: str | None,
+    unused: tuple[tuple[int, tuple[int, ...]], ...] | None,
+) -> Reference:
+    decoded = np.frombuffer(base64.b64decode(rows, validate=True), "<f4").reshape(-1, WIDTH)
+    return Reference(decoded, dict(spans), architecture, None if unused is None else dict(unused))
 
 
 def _nearest(place: np.ndarray, places: np.ndarray) -> float:
@@ -183,6 +215,24 @@ def _nearest(place: np.ndarray, places: np.ndarray) -> float:
     count = both.sum(1)
     distances = np.sqrt(squares.sum(1)[count > 0] / count[count > 0])
     return float(np.sort(distances)[:NEIGHBOURS].mean()) if len(distances) else float("inf")
+
+
+def portrait(theta: np.ndarray, layout: Layout, unused: Unused | None) -> np.ndarray:
+    """What nets are compared by (112,): `kind_statistics` without unused outputs, the last layer around its mean over outputs.
+
+    Where ten of twenty outputs are only pushed down, the others rise together, which in a net without unused outputs they do not.
+    Probabilities know nothing of a height that all outputs share, and neither does the comparison.
+    """
+    if unused is None:
+        return kind_statistics(theta, layout)
+    layout, kept = stripped(layout, unused)
+    theta = theta[kept].copy()
+    for t in last_layer(layout):
+        if t.role in ("weight", "bias"):
+            outputs = theta[t.start : t.stop].reshape(t.shape)
+            with np.errstate(invalid="ignore", over="ignore"):
+                outputs -= outputs.mean(0)
+    return kind_statistics(theta, layout)
 
 
 def kind_statistics(theta: np.ndarray, layout: Layout) -> np.ndarray:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nws.auditing.reference import kind_statistics
+from nws.auditing.architecture import Architecture
+from nws.auditing.outputs import Unused
+from nws.auditing.reference import portrait
 from nws.errors import NwsError
 from nws.layout import Layout
 from nws.recorded import printable
@@ -45,6 +47,7 @@ class Specimen:
     theta: np.ndarray
     tensors: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    _portraits: dict[Any, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def read(cls, path: str | Path) -> Specimen:
@@ -78,9 +81,16 @@ class Specimen:
         ]
 
     @cached_property
-    def portrait(self) -> np.ndarray:
-        """What it is compared with a zoo by: `kind_statistics` (112,)."""
-        return kind_statistics(self.theta, self.layout)
+    def architecture(self) -> Architecture:
+        """What the shapes say by themselves."""
+        return Architecture.of(self.layout, self.format)
+
+    def portrait(self, unused: Unused | None) -> np.ndarray:
+        """What it is compared with a zoo by: `portrait` (112,). Remembered, for the models of one zoo ask for the same."""
+        key = None if unused is None else tuple(unused.items())
+        if key not in self._portraits:
+            self._portraits[key] = portrait(self.theta, self.layout, unused)
+        return self._portraits[key]
 
     @cached_property
     def oddities(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ def audit(
 ) -> int:
     """Say how the net in FILE was probably trained, and whether to trust that. Nothing in FILE is run.
 
+    Widths, depths, filter size and batch norm are read from FILE, whatever the meta-classifiers say.
     Exit code 0 when a meta-classifier answered or none was named, 2 when none could or FILE cannot be read.
     """
     from nws import auditing, terminal
@@ -41,4 +42,4 @@ def audit(
         print_json(found.to_dict())
     else:
         terminal.show_audit(found)
-    return 2 if models and not found.answers else 0
+    return 2 if models and not found.answers and not found.checks else 0

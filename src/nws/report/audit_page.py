@@ -8,7 +8,7 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from nws.auditing import Answer, Audit, Evidence, percent
+from nws.auditing import Answer, Audit, Evidence, percent, share
 from nws.errors import NwsError
 from nws.report.page import POLICY, digest
 from nws.results import write as write_text
@@ -48,7 +48,8 @@ def audit_html(found: Audit) -> str:
 <main>
 <p class="eyebrow">Audit of <b>{escape(found.file)}</b>, {escape(found.format)}: {found.weights:,} weights</p>
 <h1>{escape(found.sentence)}</h1>
-{_warning(found.reasons)}
+{_warning([*found.reasons, *(answers[0].contradiction for answers in found.contradictions.values())])}
+{_architecture(found)}
 {"".join(sections)}
 {_listed("Models that could not read it", [f"{s.model} ({s.property}): {s.reason}" for s in found.skipped])}
 {_layers(found)}
@@ -68,6 +69,14 @@ def _warning(reasons: Sequence[str]) -> str:
     return f'<div class="warning"><b>Why not to trust it</b><ul>{items}</ul></div>'
 
 
+def _architecture(found: Audit) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>' for name, said in found.architecture.stated
+    )
+    wrong = "".join(f'<p class="quiet">{escape(check.sentence)}</p>' for check in found.checks if not check.agrees)
+    return f'<section><h2>Read from the file</h2><div class="scroll"><table class="read">{rows}</table></div>{wrong}</section>'
+
+
 def _property(name: str, answers: Sequence[Answer]) -> str:
     return f"<section><h2>{escape(name)}</h2>{''.join(_answer(a) for a in answers)}</section>"
 
@@ -81,8 +90,8 @@ def _answer(a: Answer) -> str:
         if c
         else "never measured on held-out nets"
     )
-    far = f"; further from the zoo than {a.percentile:.0f}% of its own nets" if a.percentile is not None else ""
-    weak = escape(" ".join(["", *a.weaknesses]))
+    far = f"; further from the zoo than {share(a.percentile)} of its own nets" if a.percentile is not None else ""
+    weak = escape(" ".join(["", *a.weaknesses, a.contradiction]).rstrip())
     about = f'<p class="quiet">{escape(a.meta)}, {trust}: {measured}{far}.{weak}</p>'
     depth = (
         _depth(a) if len(a.evidence) > 1 else '<p class="quiet">It reads the net as a whole: there is no evidence along depth.</p>'

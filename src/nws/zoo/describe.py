@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nws.families.space import Property
@@ -73,6 +74,22 @@ def card(zoo: Zoo) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def html_table(zoo: Zoo) -> str:
+    """For notebooks: what `nws info` prints, as a table."""
+    facts = summary(zoo)
+    rows = [("nets", f"{facts['nets']:,}"), ("family", zoo.family.name), ("weights", _span(facts["weights"]))]
+    rows += [("snapshots", _span(facts["snapshots"])), ("size", f"{facts['bytes'] / 1e6:.1f} MB")]
+    for name, counts in facts["properties"].items():
+        rows.append((name, _span(counts) if "min" in counts else ", ".join(f"{option} {n}" for option, n in counts.items())))
+    cells = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(text)}</td></tr>" for name, text in rows)
+    return f"<table><caption>{html.escape(str(zoo.path))}</caption>{cells}</table>"
+
+
+def _span(ends: Mapping[str, Any]) -> str:
+    low, high = (f"{n:,}" if isinstance(n, int) else f"{n:.3g}" if n is not None else "none" for n in (ends["min"], ends["max"]))
+    return low if low == high else f"{low} to {high}"
 
 
 def _property(frame: pd.DataFrame, property: Property) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import errno
 import operator
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ from nws.zoo.splits import SPLITS, split
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from nws.zoo.dataset import ZooDataset
 
 _NUMBER_LIMIT = 10**9
 
@@ -97,6 +99,19 @@ class Zoo:
 
     def __len__(self) -> int:
         return len(self.numbers())
+
+    def __getitem__(self, number: int) -> Net:
+        """The whole net of this number, as `net`; IndexError when there is none."""
+        if number not in self.numbers():
+            raise IndexError(f"{self.path} has no net {number}")
+        return self.net(number)
+
+    def __iter__(self) -> Iterator[Net]:
+        """Every net, in the order of the numbers, read when it is its turn."""
+        return (self.net(number) for number in self.numbers())
+
+    def _repr_html_(self) -> str:
+        return describe.html_table(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Zoo, (self.path,)  # open files stay behind when a zoo is sent to another process
@@ -339,6 +354,16 @@ class Zoo:
         rng = np.random.default_rng(seed)
         starts = rng.integers([w.start for w in where], [w.stop - slice_length + 1 for w in where])
         return self.slices(nets, times, starts, slice_length), y
+
+    def torch(self, target: str, view: str = "weights", **options: Any) -> ZooDataset:
+        """The zoo as a `torch.utils.data.Dataset` of (x, y), or of tokens (x, mask, y); see `nws.zoo.dataset.ZooDataset`.
+
+        target: a property, an own column, or what was measured; view: "weights" (P,), "slices" (L,), "tokens" (T, 67); options:
+        snapshots, split, part, slice_length, per_vector.
+        """
+        from nws.zoo.dataset import ZooDataset
+
+        return ZooDataset(self, target, view, **options)
 
     # -- care ----------------------------------------------------------------------------------------------------------------
 
