@@ -129,6 +129,8 @@ def _auditors(given: str | Path | Auditor) -> list[Auditor]:
         return [given]
     path = Path(given)
     if not path.is_dir():
+        if not any(path.with_suffix(ending).exists() for ending in (path.suffix, ".json")) and not Path(f"{path}.json").exists():
+            raise NwsError(f"{path} does not exist: name a saved meta-classifier, or a folder of them")
         return [load(path)]
     folder = path / "models" if (path / "models").is_dir() else path
     found = [load(file) for file in sorted(folder.glob("*.json")) if is_model(file)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from nws import __version__
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json
-from nws.errors import NwsError, unknown
+from nws.cli.app import Json, ZooPath, app, named, positive, print_json, property_values
+from nws.errors import NwsError
 from nws.space import PROPERTIES, SPACES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def sample(
         str | None, Parameter(help="Image sets, comma between; default: the space's own. `nws images` lists them.")
     ] = None,
     nets: Annotated[int, Parameter(help="Nets the zoo shall have; a larger number extends it later.")] = 100,
-    seed: Annotated[int, Parameter(help="Net i is a function of (seed, i).")] = 0,
+    seed: Annotated[int, Parameter(help="Random seed: the same seed gives the same nets.")] = 0,
     workers: Annotated[
         int | None, Parameter(help="Processes, default: one per core; with --engine gpu: nets side by side, default: 32.")
     ] = None,
@@ -45,7 +45,9 @@ def sample(
     narrow: Annotated[
         list[str] | None,
         Parameter(
-            name="--with", negative="", help=f"Narrow, fix or extend a property, e.g. --with optimizer=adam,rmsprop. {_OPTIONS}"
+            name="--set",
+            negative="",
+            help=f"Values to draw a property from, e.g. --set optimizer=adam,rmsprop; may be repeated. Default: {_OPTIONS}",
         ),
     ] = None,
     as_json: Json = False,
@@ -55,7 +57,7 @@ def sample(
     from nws import sampling, terminal
     from nws.train import Schedule
 
-    chosen = SPACES[space].with_(**_narrowed(narrow or []))
+    chosen = SPACES[space].with_(**property_values("--set", narrow or []))
     if images is not None:
         chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
     positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
@@ -121,7 +123,11 @@ def verify(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Read every net whole and check it. Exit code 0: all is well; 2: something is damaged or missing."""
+    """Read every net whole and check it.
+
+    Exit code 0: every net on disk is whole, or --repair has moved aside what was not (nets still to be trained are no fault).
+    Exit code 2: a net is damaged, or one that was there is gone.
+    """
     from nws import terminal
     from nws.zoo import Zoo
 
@@ -166,17 +172,6 @@ def demo(
     else:
         terminal.out.print(terminal.results(rows))
         terminal.console.print(f"the zoo is {out / 'zoo'}, the figure {out / 'demo.png'}, the rows {out / 'results.json'}")
-
-
-def _narrowed(pairs: list[str]) -> dict[str, list[Any]]:
-    """["optimizer=adam,rmsprop"] -> {"optimizer": ["adam", "rmsprop"]}"""
-    options = {}
-    for pair in pairs:
-        name, _, values = pair.partition("=")
-        if name not in PROPERTIES:
-            raise unknown("property", name, PROPERTIES)
-        options[name] = [PROPERTIES[name].parse(v.strip()) for v in values.split(",")]
-    return options
 
 
 def _show_summary(zoo: Zoo, as_json: bool) -> None:
