@@ -79,4 +79,4 @@ def test_verify_repair_does_not_tell_to_run_itself(nws, copied):
 
 def test_models_that_do_not_exist_are_called_that(nws, copied):
     net = copied / "nets/000/000003.safetensors"
-    refused(nws("audit", net, "--with", "nomodels"), "nomodels does not exist: name a saved meta-classifier, or a folder of them")
+    refused(nws("audit", net, "--with", "nomodels"), "nomodels does not exist", "name a saved meta-classifier, or a folder of them")

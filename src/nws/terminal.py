@@ -201,16 +201,17 @@ def zoo_table(summary: dict[str, Any]) -> Table:
         ("training", f"{duration(summary['seconds'] or 0)} of one core"),
     ]
     if summary["damaged"]:
-        rows.append(("damaged", f"{summary['damaged']} files: run `nws verify {summary['path']}`"))
+        rows.append(("damaged", f"{count(summary['damaged'], 'file')}: run `nws verify {summary['path']}`"))
     if summary["failed"]:
         number, why = next(iter(summary["failed"].items()))
-        rows.append(("failed", f"{len(summary['failed'])} nets, such as net {number} ({why}): `nws sample` tries them again"))
+        rows.append(("failed", f"{count(len(summary['failed']), 'net')}, such as net {number} ({why}): `nws sample` tries again"))
     for name, counts in summary["properties"].items():
         rows.append((name, _span(counts) if "min" in counts else _counts(counts)))
     for name, a in summary["accuracies"].items():
         if a["nets"]:
             reached = f"mean {a['mean']:.1%}, {a['min']:.1%} to {a['max']:.1%}, {a['converged']:.0%} converged"
-            rows.append((f"test accuracy, {name}", reached))
+            of = "(image set not recorded)" if name == "not recorded" else f"on {name}"
+            rows.append((f"test accuracy {of}", reached))
     return facts(rows, summary["path"])
 
 
@@ -232,7 +233,7 @@ def show_audit(found: Audit) -> None:
     """What `nws audit` prints: a plain sentence, the answers, and the sentences on trust."""
     out.print(f"[bold]{escape(found.sentence)}[/]")
     if found.answers:
-        shown = _table(f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers")
+        shown = _table(f"{found.file}: {count(found.weights, 'weight')} in {count(len(found.layers), 'layer')}")
         for heading in ("property", "model", "says", "slices", "trust"):
             shown.add_column(heading, overflow="fold")
         shown.add_column("right on held-out nets", no_wrap=True)
@@ -250,7 +251,7 @@ def show_audit(found: Audit) -> None:
             (layer["name"], ", ".join(f"{r} {tuple(s)}" for r, s in layer["shapes"].items())) for layer in found.layers[:_LAYERS]
         ]
         more = [("", f"and {len(found.layers) - _LAYERS} more")] if len(found.layers) > _LAYERS else []
-        out.print(facts([*kinds, *more], f"{found.file}: {found.weights:,} weights in {len(found.layers)} layers"))
+        out.print(facts([*kinds, *more], f"{found.file}: {count(found.weights, 'weight')} in {count(len(found.layers), 'layer')}"))
     lines = [("why not to trust it", reason) for reason in found.reasons]
     lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
     for reason in dict.fromkeys(s.reason for s in found.skipped):
@@ -269,6 +270,11 @@ def calibration(measured: Calibration) -> str:
 def _probabilities(a: Answer) -> str:
     ranked = sorted(zip(a.probabilities, a.classes, a.percentages), reverse=True)
     return ", ".join(f"{label} {said}" for _, label, said in ranked[:4])
+
+
+def count(n: int, noun: str) -> str:
+    """ "1 net", "2 nets"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:

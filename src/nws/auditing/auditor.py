@@ -190,7 +190,8 @@ class Auditor:
         if self.reference:
             found += self.reference.unlike(specimen.layout)
         if percentile is not None and percentile >= UNFAMILIAR:
-            found.append(f"Its weights are further from the nets of the zoo than {percentile:.0f}% of these are from each other.")
+            share = "any of those nets is" if percentile > 99.5 else f"{percentile:.0f}% of those nets are"
+            found.append(f"Its weights are further from the nets of the zoo than {share} from the others.")
         return found
 
     def _weaknesses(self) -> tuple[str, ...]:

@@ -61,7 +61,11 @@ class Audit:
     def sentence(self) -> str:
         """The finding in plain words."""
         if not self.answers:
-            asked = "No model could read this net." if self.skipped else "No meta-classifier was asked: name one with --with."
+            asked = (
+                "No model could read this net."
+                if self.skipped
+                else "No meta-classifier was asked: name one with --with (in Python with_)."
+            )
             return f"{asked} {self.oddities[0]}" if self.oddities else asked
         trusted = {name: answer for name, answer in self.best.items() if answer.trusted}
         if not trusted:
@@ -130,7 +134,7 @@ def _auditors(given: str | Path | Auditor) -> list[Auditor]:
     path = Path(given)
     if not path.is_dir():
         if not any(path.with_suffix(ending).exists() for ending in (path.suffix, ".json")) and not Path(f"{path}.json").exists():
-            raise NwsError(f"{path} does not exist: name a saved meta-classifier, or a folder of them")
+            raise NwsError(f"{path} does not exist, nor does {path.name}.json: name a saved meta-classifier, or a folder of them")
         return [load(path)]
     folder = path / "models" if (path / "models").is_dir() else path
     found = [load(file) for file in sorted(folder.glob("*.json")) if is_model(file)]

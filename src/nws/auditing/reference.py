@@ -25,13 +25,13 @@ UNFAMILIAR = 99.0  # percentile from which a net counts as unlike the zoo's
 _LARGEST = 1e38  # fits float32
 _ZERO = 100  # parts of a statistic's usual size below which it counts as 0
 _SIZES = {
-    "weights": "weights",
-    "convolutions": "convolutional layers",
-    "matrices": "fully connected layers",
-    "kernel": "pixels of a convolution's width",
-    "width": "units of a layer",
-    "inputs": "input channels",
-    "outputs": "classes",
+    "weights": ("weight", "weights"),
+    "convolutions": ("convolutional layer", "convolutional layers"),
+    "matrices": ("fully connected layer", "fully connected layers"),
+    "kernel": ("pixel in the width of a filter", "pixels in the width of a filter"),
+    "width": ("unit in a layer", "units in a layer"),
+    "inputs": ("input channel", "input channels"),
+    "outputs": ("class", "classes"),
 }
 
 
@@ -104,7 +104,9 @@ class Reference:
             outside = [n for n in theirs[name] if not low <= n <= high]
             if outside:
                 span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-                found.append(f"Other sizes: {outside[0]:,} {_SIZES[name]}, in the zoo {span}.")
+                found.append(
+                    f"Other sizes: it has {outside[0]:,} {_SIZES[name][outside[0] != 1]}, the nets of the zoo have {span}."
+                )
         if self.architecture and not found and architecture(layout) != self.architecture:
             found.append("Another architecture: its layers differ in shape from those of the zoo, whose nets are all alike.")
         return found
