@@ -28,15 +28,17 @@ def sample(
     images: Annotated[
         str | None, Parameter(help="Image sets, comma between; default: the space's own. `nws images` lists them.")
     ] = None,
-    nets: Annotated[int, Parameter(help="Nets the zoo shall have; a larger number extends it later.")] = 100,
+    nets: Annotated[int, Parameter(help="How many nets the zoo is to have; a larger number extends it later.")] = 100,
     seed: Annotated[int, Parameter(help="Random seed: the same seed gives the same nets.")] = 0,
     workers: Annotated[
         int | None, Parameter(help="Processes, default: one per core; with --engine gpu: nets side by side, default: 32.")
     ] = None,
-    snapshots: Annotated[int, Parameter(help="Snapshots kept of each net, evenly spread over its training.")] = 20,
-    epochs: Annotated[int, Parameter(help="Longest training; early stopping usually ends it before.")] = 1000,
-    limit: Annotated[int | None, Parameter(help="Use a class-balanced subset of so many training images.")] = None,
-    limit_test: Annotated[int | None, Parameter(help="The same for the test images.")] = None,
+    snapshots: Annotated[int, Parameter(help="How many snapshots to keep of each net, evenly spread over its training.")] = 20,
+    epochs: Annotated[int, Parameter(help="The most epochs a net is trained; early stopping usually ends it before.")] = 1000,
+    limit: Annotated[
+        int | None, Parameter(help="Use only this many training images, equally many of each class; default: all.")
+    ] = None,
+    limit_test: Annotated[int | None, Parameter(help="Use only this many test images; default: all.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder with the image sets; default: $NWS_DATA, then the user's cache.")] = None,
     engine: Annotated[
         Literal["auto", "native", "torch", "gpu"],
@@ -83,11 +85,11 @@ def info(
     zoo: Annotated[Path | None, Parameter(name="ZOO", help="Folder of the zoo.")] = None,
     /,
     *,
-    card: Annotated[bool, Parameter(negative="", help="Write README.md into the zoo: a Hugging Face data card.")] = False,
-    system: Annotated[bool, Parameter(negative="", help="Show version, engine and cores of this installation.")] = False,
+    card: Annotated[bool, Parameter(negative="", help="Also write README.md into the zoo, a data card for Hugging Face.")] = False,
+    system: Annotated[bool, Parameter(negative="", help="Show the version, engine and cores of this installation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Counts, properties x options, accuracies and size of a zoo."""
+    """Show what is in a zoo: how many nets, with which hyper-parameters, how accurate, how large."""
     from nws import terminal
     from nws.zoo import Zoo
 
@@ -142,7 +144,7 @@ def verify(
 
 @app.command
 def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None, as_json: Json = False) -> None:
-    """List the image sets nws knows, and where each is found on this machine."""
+    """List the image sets that nws knows, and where each is on this machine."""
     from nws import images as image_sets
     from nws import terminal
 
