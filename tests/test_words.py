@@ -5,8 +5,14 @@
 import json
 import os
 
+import numpy as np
 import pytest
 from test_cli import QUICK, copied, made, nws, refused  # noqa: F401 (fixtures)
+
+import nws.zoo as nws_zoo
+from nws import Layout, NwsError, terminal
+from nws.auditing.reference import WIDTH, Reference
+from nws.protocol import draw_round
 
 # One word, one meaning
 
@@ -80,3 +86,44 @@ def test_verify_repair_does_not_tell_to_run_itself(nws, copied):
 def test_models_that_do_not_exist_are_called_that(nws, copied):
     net = copied / "nets/000/000003.safetensors"
     refused(nws("audit", net, "--with", "nomodels"), "nomodels does not exist", "name a saved meta-classifier, or a folder of them")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("it reads every weight, and some are NaN", "It reads every weight, and some are NaN."),
+        ("Already one.", "Already one."),
+        ("conv1.weight is left out", "conv1.weight is left out."),
+        ("3 nets left out", "3 nets left out."),
+    ],
+)
+def test_remarks_are_sentences(said, shown):
+    assert terminal.sentence(said) == shown
+
+
+def test_one_is_singular():
+    assert [terminal.count(n, "layer") for n in (0, 1, 2_000)] == ["0 layers", "1 layer", "2,000 layers"]
+
+
+def test_accuracies_of_an_unrecorded_image_set_are_called_that(made, monkeypatch):
+    summary = nws_zoo.Zoo(made).summary()
+    summary["accuracies"] = {"not recorded": summary["accuracies"]["digits"]}
+    with terminal.out.capture() as shown:
+        terminal.out.print(terminal.zoo_table(summary))
+    assert "test accuracy (image set not recorded)" in shown.get()
+
+
+def test_the_cure_for_few_nets_is_one_that_was_not_taken_yet():
+    labels, rng = np.array(["adam", "adam", "momentum"]), np.random.default_rng(0)
+    with pytest.raises(NwsError, match=r"train more nets, or use --split rounds \(in Python split='rounds'\)"):
+        draw_round(np.arange(3), labels, np.array(["train"] * 3), rng)
+    with pytest.raises(NwsError, match="train more nets$"):
+        draw_round(np.arange(3), labels, None, rng)
+
+
+def test_sizes_unlike_the_zoo_s_are_said_in_english():
+    rows = np.random.default_rng(0).normal(size=(3, WIDTH)).astype(np.float32)
+    layout = Layout([("conv1", "weight", (2, 3, 3, 3), "conv"), ("out", "weight", (20, 8), "fc", (2, 2))])
+    said = " ".join(Reference(rows, {"matrices": (3, 3), "inputs": (1, 2)}, None).unlike(layout))
+    assert "it has 1 fully connected layer, the nets of the zoo have 3." in said
+    assert "it has 3 input channels, the nets of the zoo have 1 to 2." in said

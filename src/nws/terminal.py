@@ -135,16 +135,17 @@ def results(rows: Sequence[Result]) -> Table:
             shown.add_section()
         value, say = (r.accuracy, _percent) if r.accuracy is not None else (r.error or 0.0, _error)
         clear = r.low > r.chance if r.accuracy is not None else r.high < r.chance
-        reads = f"whole {r.part}" if r.slice_length is None else f"{r.slice_length:,} {r.part}"
-        reads += f" - {', '.join(r.without)}" if r.without else ""
+        whole, of = {"all": ("whole nets", "")}.get(r.part, (f"whole {r.part} part", f" of {r.part}"))
+        reads = whole if r.slice_length is None else f"{r.slice_length:,} weights{of}"
+        reads += f" without {', '.join(r.without)}" if r.without else ""
         cells = [f"[bold]{say(value)}[/]" if clear else say(value), f"{say(r.low)}-{say(r.high)}"]
         cells += ([say(r.vote)] if votes else []) + [say(r.chance)]
         shown.add_row(escape(r.property) if first else "", r.meta, reads, *cells)
     notes = list(dict.fromkeys(note for r in rows for note in r.notes))
     trained, tested = (sorted({getattr(r, name) for r in rows}) for name in ("n_train", "n_test"))
-    explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
-    nets = f"nets per round: {_range(trained)} to learn from, {_range(tested)} others to be tested on"
-    shown.caption = escape("\n".join([explained, nets, *notes]))
+    explained = "Bold: the whole interval is better than chance." + (" Vote: all slices of a net decide together." if votes else "")
+    nets = f"Nets in each round: {_range(trained)} to learn from, {_range(tested)} others to be tested on."
+    shown.caption = escape("\n".join([explained, nets, *map(sentence, notes)]))
     return shown
 
 
@@ -244,7 +245,7 @@ def show_audit(found: Audit) -> None:
             measured = calibration(a.calibration) if a.calibration else "not measured"
             trust = "[green]yes[/]" if a.trusted else "[red]no[/]"
             shown.add_row(escape(a.property), escape(a.meta), escape(_probabilities(a)), votes, trust, measured)
-        shown.caption = "slices: how many vote for the most probable class; every class is taken to be as likely beforehand"
+        shown.caption = "Slices: how many vote for the most probable class. Every class counts as equally likely beforehand."
         out.print(shown)
     else:
         kinds = [
@@ -255,8 +256,8 @@ def show_audit(found: Audit) -> None:
     lines = [("why not to trust it", reason) for reason in found.reasons]
     lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
     for reason in dict.fromkeys(s.reason for s in found.skipped):
-        lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {reason}"))
-    lines += [("note", note) for note in found.notes]
+        lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {sentence(reason)}"))
+    lines += [("note", sentence(note)) for note in found.notes]
     if lines:
         out.print(facts(lines, "What to know"))
 
@@ -270,6 +271,13 @@ def calibration(measured: Calibration) -> str:
 def _probabilities(a: Answer) -> str:
     ranked = sorted(zip(a.probabilities, a.classes, a.percentages), reverse=True)
     return ", ".join(f"{label} {said}" for _, label, said in ranked[:4])
+
+
+def sentence(text: str) -> str:
+    """A remark as a sentence: a large letter first, but not in a name such as conv1.weight, and a full stop."""
+    first = text.partition(" ")[0]
+    start = text[:1].upper() if first.isalpha() and first.islower() else text[:1]
+    return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def count(n: int, noun: str) -> str:
