@@ -117,7 +117,7 @@ def test_the_cure_for_few_nets_is_one_that_was_not_taken_yet():
     labels, rng = np.array(["adam", "adam", "momentum"]), np.random.default_rng(0)
     with pytest.raises(NwsError, match=r"train more nets, or use --split rounds \(in Python split='rounds'\)"):
         draw_round(np.arange(3), labels, np.array(["train"] * 3), rng)
-    with pytest.raises(NwsError, match="train more nets$"):
+    with pytest.raises(NwsError, match=r"train more nets$"):
         draw_round(np.arange(3), labels, None, rng)
 
 
