@@ -1,6 +1,7 @@
 """What every test stands on: no user's cache or data folder, no window, one thread, and the shared real data where it exists."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["MPLCONFIGDIR"] = str(ROOT / ".pytest_cache" / "matplotlib")
+
+# A shell starts background jobs (`make test &`, nohup) with Ctrl-C ignored, and programs inherit that: those that tests stop with
+# Ctrl-C would not hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A slow machine is no failure, and CI must not fail on an example that nobody can repeat.
 settings.register_profile("nws", deadline=None, derandomize="CI" in os.environ)

@@ -1,4 +1,4 @@
-"""Size budgets (STYLE): held by a test, not by taste. An exception is named here with its reason."""
+"""Size budgets: held by a test, not by taste. An exception is named here with its reason."""
 
 import ast
 import subprocess

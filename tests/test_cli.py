@@ -133,8 +133,8 @@ def test_few_epochs_and_small_sets_are_pointed_out(nws, tmp_path):
     settings = ["--images", "digits", "--limit", 100, "--epochs", 1, "--nets", 1, *SMALL[:-1], "batch_size=256"]
     code, _, err = nws("sample", tmp_path / "zoo", *settings)
     assert code == 0
-    assert "note: 1 epochs give 2 records, fewer than 20 snapshots" in err
-    assert "note: digits: 90 images are left for training, fewer than the batch size of 1 nets" in err
+    assert "note: 1 epoch gives 2 records, fewer than 20 snapshots" in err
+    assert "note: digits: 90 images are left for training, fewer than the batch size of 1 net:" in err
 
 
 # Looking and checking

@@ -24,3 +24,13 @@ def test_any_name_gives_one_line(name: object) -> None:
 
 def test_callers_may_catch_a_value_error() -> None:
     assert issubclass(NwsError, ValueError)
+
+
+def test_the_others_keep_their_order_whatever_was_written() -> None:
+    names = ["dataset", "batch_size", "optimizer", "activation"]
+    assert str(unknown("property", "optimiser", names)).endswith("use one of optimizer, dataset, batch_size, activation")
+    assert str(unknown("property", "xyz", names)).endswith("use one of dataset, batch_size, optimizer, activation")
+
+
+def test_a_set_is_listed_in_the_same_order_in_every_process() -> None:
+    assert str(unknown("part", "x", {"conv", "fc", "all"})).endswith("use one of all, conv, fc")

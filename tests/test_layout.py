@@ -1,4 +1,4 @@
-"""Theta: its order (FACTS 3), round trips, and the relabelling of hidden units."""
+"""Theta: its order, round trips, and the relabelling of hidden units."""
 
 import csv
 import gzip
@@ -279,7 +279,7 @@ def test_2020_initial_values_lie_where_the_layout_says(shared: Path, run: str) -
         elif role == "gamma":
             assert 0.985 < tensor.min() < 1 < tensor.max() < 1.015, name  # N(1, 0.002)
         elif role == "var":
-            assert 0 < tensor.min() <= tensor.max() < 5, name  # moved from 1 by its evaluation batches (FACTS 8)
+            assert 0 < tensor.min() <= tensor.max() < 5, name  # moved from 1 by its evaluation batches
         elif role == "weight":
             window = int(np.prod(tensor.shape[2:]))
             deviation = np.sqrt(2 / ((tensor.shape[0] + tensor.shape[1]) * window))

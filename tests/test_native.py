@@ -25,7 +25,7 @@ needs_it = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 def weights_after(make: type, hp: HyperParameters, theta: np.ndarray, steps: int) -> dict[str, np.ndarray]:
     """tensor -> float64 values after some steps without dropout.
 
-    A convolution's bias before batch norm moves by rounding noise alone (FACTS 8) and takes the running mean along: it is left out,
+    A convolution's bias before batch norm moves by rounding noise alone and takes the running mean along: it is left out,
     and the mean is given without it.
     """
     engine = make(hp, theta, pictures(), 0, dropout=0.0)

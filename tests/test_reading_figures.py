@@ -126,6 +126,17 @@ def test_a_stem_for_each_of_the_480_statistics():
     assert_inside(figure)
 
 
+def test_the_label_of_a_single_panel_does_not_run_over_the_caption():
+    table = importances()
+    figure = importance.importance_two(table[table["property"] == "optimizer"])
+    assert len(figure.axes) == 1
+    figure.draw_without_rendering()
+    label, caption = figure.axes[0].yaxis.label.get_window_extent(), figure._supxlabel.get_window_extent()
+    assert figure.axes[0].get_ylabel()
+    assert figure._supylabel is None
+    assert not label.overlaps(caption)
+
+
 @pytest.mark.parametrize("properties", [1, 3, 5])
 def test_local_importance_has_16_bars_a_property(properties):
     names = ["dataset", "batch_size", "optimizer", "activation", "initialization"][:properties]

@@ -126,7 +126,7 @@ def test_create_resumes_with_the_same_settings_and_names_the_others(zoo):
         ({"seed": 1}, "was made with seed=3, not 1: use another folder, or the same settings"),
         ({"epochs": 9}, "epochs=8, not 9"),
         ({"limit": 100}, "limit=None, not 100"),
-        ({"images": {"mnist": {"sha256": "cd"}}}, "images={'mnist': 'ab'}"),
+        ({"images": {"mnist": {"sha256": "cd"}}}, "other images of mnist (sha256 'ab', not 'cd')"),
         ({"space": FIXED.with_(optimizer="adam")}, "optimizer=['adam', 'rmsprop', 'momentum'], not ['adam']"),
     ]:
         with pytest.raises(NwsError) as error:

@@ -298,7 +298,7 @@ def test_verify_finds_everything_and_repair_loses_nothing(zoo):
     ]
     assert not report.ok
     assert report.missing == [9]
-    assert report.lines()[-2] == f"to move damaged files aside and list what is left run `nws verify {zoo.path} --repair`"
+    assert report.lines()[-2] == f"to move damaged files aside and list what is missing, run `nws verify {zoo.path} --repair`"
     with pytest.raises(NwsError, match=r"run `nws verify .* --repair`"):
         fresh.net(6)
     steps = []

@@ -1,7 +1,7 @@
 """Random changes of the training images (A.1 of the paper), for a batch at once: pure functions of images, parameters and noise.
 
 Each image has its own parameters. (The 2020 program drew the colour changes once per batch and changed validation and test
-images too; see FACTS in docs/log.md.)
+images too; docs/legacy.md.)
 """
 
 from __future__ import annotations

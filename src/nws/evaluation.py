@@ -173,7 +173,8 @@ def _question(task: Task, name: str, meta: Any, zoo: Zoo) -> _Question:
         raise NwsError(f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {same}")
     if meta.reads == "layer-statistics" or (meta.reads == "weights" and where.slice_length is None):
         if where.without and task.without_at == "test":
-            raise NwsError(f"{name} reads every weight at its place, it cannot be tested without some: use without_at='both'")
+            cure = "learn without them, too: --without-at both (in Python without_at='both')"
+            raise NwsError(f"{name} reads every weight at its place and cannot be tested without some: {cure}")
         layouts = {zoo.layout(int(net)) for net in nets}
         if len(layouts) > 1:
             raise NwsError(

@@ -12,7 +12,7 @@ from nws.errors import NwsError
 from nws.layout import Layout
 from nws.zoo import Zoo
 
-TRAIN_SLICES = 10  # random slices of each vector on which local statistics are learned (FACTS 6, local SVMs)
+TRAIN_SLICES = 10  # random slices of each vector on which local statistics are learned (the paper's local SVMs)
 TEST_SLICES = 10  # evenly spread slices of each vector on which everything local is tested
 
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from nws import __version__
 from nws.errors import NwsError, unknown
-from nws.families.cnn2020 import PROPERTIES
 from nws.layout import PARTS, STRIPS
 
 SPLITS = ("rounds", "stored")
@@ -72,12 +71,9 @@ class Task:
         self._check_only()
 
     def _check_only(self) -> None:
-        for name in self.only:
-            if name not in PROPERTIES:
-                raise unknown("only: property", name, PROPERTIES)
         if self.property in self.only:
-            raise NwsError(f"only: {self.property} is to be read, so that nets must differ in it")
-        object.__setattr__(self, "only", {name: PROPERTIES[name].check(value) for name, value in sorted(self.only.items())})
+            raise NwsError(f"{self.property} is to be read, so nets must differ in it: leave it out of --where (in Python only)")
+        object.__setattr__(self, "only", dict(sorted(self.only.items())))  # which properties there are the zoo knows
 
     @builtins.property
     def training(self) -> Task:
@@ -168,7 +164,8 @@ def draw_round(nets: np.ndarray, y: np.ndarray, stored: np.ndarray | None, rng: 
     test, train = ([side[k] for side in sides] for k in (0, 1))
     n_test, n_train = min(map(len, test)), min(map(len, train))
     if not n_test or not n_train:
-        raise NwsError("a class has too few nets to stand on both sides of the split: train more nets, or use split='rounds'")
+        other = ", or use --split rounds (in Python split='rounds')" if stored is not None else ""
+        raise NwsError(f"a class has too few nets to stand on both sides of the split: train more nets{other}")
     return Round(np.concatenate([m[:n_train] for m in train]), np.concatenate([m[:n_test] for m in test]))
 
 

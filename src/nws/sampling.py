@@ -196,16 +196,14 @@ def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Sch
     notes = [slow] if slow else []
     records = schedule.epochs + 1
     if records < schedule.snapshots:
-        notes.append(
-            f"{schedule.epochs} epochs give {records} records, fewer than {schedule.snapshots} snapshots: "
-            "some snapshots will be the same record"
-        )
+        said = "1 epoch gives" if schedule.epochs == 1 else f"{schedule.epochs} epochs give"
+        notes.append(f"{said} {records} records, fewer than {schedule.snapshots} snapshots: some snapshots will be the same record")
     for s in sets.values():
         training = len(s.y_train) - round(len(s.y_train) * VALIDATION_SHARE)
         short = sum(hp.dataset == s.name and hp.get("batch_size", 0) > training for hp in nets)
         if short:
             notes.append(
-                f"{s.name}: {training} images are left for training, fewer than the batch size of {short} nets: "
-                "they take all images in one step per epoch"
+                f"{s.name}: {training} images are left for training, fewer than the batch size of {short} net{'s' * (short != 1)}: "
+                "such a net takes all images in one step per epoch"
             )
     return notes

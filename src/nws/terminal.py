@@ -137,7 +137,7 @@ def _classes(rows: Sequence[Result]) -> Table:
         shown = [f"[bold]{accuracy}[/]" if r.low > r.chance else accuracy, f"{_percent(r.low)}-{_percent(r.high)}"]
         return shown + ([_percent(r.vote)] if votes else []) + [_percent(r.chance)]
 
-    explained = "bold: the whole interval is better than chance" + ("; vote: over the slices of a net" if votes else "")
+    explained = "Bold: the whole interval is better than chance." + (" Vote: all slices of a net decide together." if votes else "")
     return _rows("What can be read from the weights", rows, headings, cells, explained)
 
 
@@ -150,8 +150,8 @@ def _numbers(rows: Sequence[Result]) -> Table:
 
     headings = ("R2 (95% interval)", "tau (95% interval)", "error", "always the median")
     units = dict.fromkeys(f"{r.property} in {r.unit}" for r in rows if r.unit and r.unit != r.property.replace("_", " "))
-    explained = "bold: the whole interval of R2 is above 0, which is saying the mean; error: mean absolute error"
-    return _rows("Numbers that can be read from the weights", rows, headings, cells, "; ".join([explained, *units]))
+    explained = "Bold: the whole interval of R2 is above 0, the R2 of always saying the mean. Error: mean absolute error."
+    return _rows("Numbers that can be read from the weights", rows, headings, cells, " ".join([explained, *map(sentence, units)]))
 
 
 def _rows(
@@ -166,13 +166,14 @@ def _rows(
         first = k == 0 or rows[k - 1].property != r.property
         if first and k:
             shown.add_section()
-        reads = f"whole {r.part}" if r.slice_length is None else f"{r.slice_length:,} {r.part}"
-        reads += f" - {', '.join(r.without)}" if r.without else ""
+        whole, of = {"all": ("whole nets", "")}.get(r.part, (f"whole {r.part} part", f" of {r.part}"))
+        reads = whole if r.slice_length is None else f"{r.slice_length:,} weights{of}"
+        reads += f" without {', '.join(r.without)}" if r.without else ""
         shown.add_row(escape(r.property) if first else "", r.meta, reads, *cells(r))
     notes = list(dict.fromkeys(note for r in rows for note in r.notes))
     trained, tested = (sorted({getattr(r, name) for r in rows}) for name in ("n_train", "n_test"))
-    nets = f"nets per round: {_range(trained)} to learn from, {_range(tested)} others to be tested on"
-    shown.caption = escape("\n".join([explained, nets, *notes]))
+    nets = f"Nets in each round: {_range(trained)} to learn from, {_range(tested)} others to be tested on."
+    shown.caption = escape("\n".join([explained, nets, *map(sentence, notes)]))
     return shown
 
 
@@ -231,15 +232,16 @@ def zoo_table(summary: dict[str, Any]) -> Table:
         ("training", f"{duration(summary['seconds'] or 0)} of one core"),
     ]
     if summary["damaged"]:
-        rows.append(("damaged", f"{summary['damaged']} files: run `nws verify {summary['path']}`"))
+        rows.append(("damaged", f"{count(summary['damaged'], 'file')}: run `nws verify {summary['path']}`"))
     if summary["failed"]:
         number, why = next(iter(summary["failed"].items()))
-        rows.append(("failed", f"{len(summary['failed'])} nets, such as net {number} ({why}): `nws sample` tries them again"))
+        rows.append(("failed", f"{count(len(summary['failed']), 'net')}, such as net {number} ({why}): `nws sample` tries again"))
     for name, counts in summary["properties"].items():
         rows.append((name, _span(counts) if "min" in counts else _counts(counts)))
     for name, a in summary["accuracies"].items():
         if a["nets"]:
-            rows.append((f"test accuracy, {name}", _reached(a)))
+            of = "(image set not recorded)" if name == "not recorded" else f"on {name}"
+            rows.append((f"test accuracy {of}", _reached(a)))
     return facts(rows, summary["path"])
 
 
@@ -282,8 +284,8 @@ def show_audit(found: Audit) -> None:
     lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
     lines += [("model against file", check.sentence) for check in found.checks if not check.agrees]
     for reason in dict.fromkeys(s.reason for s in found.skipped):
-        lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {reason}"))
-    lines += [("note", note) for note in found.notes]
+        lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {sentence(reason)}"))
+    lines += [("note", sentence(note)) for note in found.notes]
     if lines:
         out.print(facts(lines, "What to know"))
 
@@ -300,7 +302,7 @@ def _answers(found: Audit) -> Table:
         measured = calibration(a.calibration) if a.calibration else "not measured"
         trust = "[green]yes[/]" if a.trusted else "[red]no[/]"
         shown.add_row(escape(a.property), escape(a.meta), escape(_probabilities(a)), votes, trust, measured)
-    shown.caption = "slices: how many vote for the most probable class; every class is taken to be as likely beforehand"
+    shown.caption = "Slices: how many vote for the most probable class. Every class counts as equally likely beforehand."
     return shown
 
 
@@ -317,6 +319,18 @@ def calibration(measured: Calibration) -> str:
 def _probabilities(a: Answer) -> str:
     ranked = sorted(zip(a.probabilities, a.classes, a.percentages), reverse=True)
     return ", ".join(f"{label} {said}" for _, label, said in ranked[:4])
+
+
+def sentence(text: str) -> str:
+    """A remark as a sentence: a large letter first, but not in a name such as conv1.weight, and a full stop."""
+    first = text.partition(" ")[0]
+    start = text[:1].upper() if first.isalpha() and first.islower() else text[:1]
+    return start + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def count(n: int, noun: str) -> str:
+    """ "1 net", "2 nets"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:

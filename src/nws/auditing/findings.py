@@ -98,7 +98,8 @@ class Audit:
     def sentence(self) -> str:
         """The finding in plain words."""
         if not self.answers:
-            asked = "No model could read this net." if self.skipped else "No meta-classifier was asked: name one with --with."
+            nobody = "No meta-classifier was asked: name one with --with (in Python with_)."
+            asked = "No model could read this net." if self.skipped else nobody
             if self.checks:
                 asked = f"Read from the file: {', '.join(f'{name} {value}' for name, value in self._checked.items())}."
             return f"{asked} {self.oddities[0]}" if self.oddities else asked
@@ -203,6 +204,8 @@ def _auditors(given: str | Path | Auditor) -> list[Auditor]:
         return [given]
     path = Path(given)
     if not path.is_dir():
+        if not any(path.with_suffix(ending).exists() for ending in (path.suffix, ".json")) and not Path(f"{path}.json").exists():
+            raise NwsError(f"{path} does not exist, nor does {path.name}.json: name a saved meta-classifier, or a folder of them")
         return [load(path)]
     folder = path / "models" if (path / "models").is_dir() else path
     found = [load(file) for file in sorted(folder.glob("*.json")) if is_model(file)]

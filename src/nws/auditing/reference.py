@@ -29,8 +29,8 @@ _SIZES = {
     "weights": ("weight", "weights"),
     "convolutions": ("convolutional layer", "convolutional layers"),
     "matrices": ("fully connected layer", "fully connected layers"),
-    "kernel": ("pixel of a convolution's width", "pixels of a convolution's width"),
-    "width": ("unit of a layer", "units of a layer"),
+    "kernel": ("pixel in the width of a filter", "pixels in the width of a filter"),
+    "width": ("unit in a layer", "units in a layer"),
     "inputs": ("input channel", "input channels"),
     "outputs": ("class", "classes"),
 }  # name -> of one, of several
@@ -114,7 +114,9 @@ class Reference:
             outside = [n for n in theirs[name] if not low <= n <= high]
             if outside:
                 span = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-                found.append(f"Other sizes: {outside[0]:,} {_SIZES[name][outside[0] != 1]}, in the zoo {span}.")
+                found.append(
+                    f"Other sizes: it has {outside[0]:,} {_SIZES[name][outside[0] != 1]}, the nets of the zoo have {span}."
+                )
         if not found and not self.shares_architecture(layout):
             found.append("Another architecture: its layers differ in shape from those of the zoo, whose nets are all alike.")
         return found

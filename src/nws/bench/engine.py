@@ -23,7 +23,7 @@ from nws.train.native_engine import NativeEngine, why_not
 NETS = {"fixed": FIXED, "smallest": SMALLEST, "largest": LARGEST}
 COST = {"fixed": 1.0, "smallest": 0.25, "largest": 7.0}  # of an image, about: how many make a run
 PICTURES = 4096
-# Of issue 3: net -> (without, with augmentation) against the usual loop; against our torch engine; share of the matrix product.
+# Aimed at: net -> (without, with augmentation) against the usual loop; against our torch engine; share of the matrix product.
 USUAL = {"fixed": (5.0, 9.0), "smallest": (None, 30.0), "largest": (None, 3.5)}
 TORCH = {"fixed": 3.0}
 SHARE = {"fixed": 1.5, "smallest": 0.95, "largest": 1.5}

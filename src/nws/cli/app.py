@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from nws import __version__
 from nws.errors import NwsError, unknown
+from nws.families.space import Property
 
 app = App(
     name="nws",
@@ -35,6 +36,26 @@ def named(text: str, what: str, valid: Iterable[str]) -> list[str]:
     if not found:
         raise NwsError(f"name at least one {what}: {', '.join(valid)}")
     return list(dict.fromkeys(found))
+
+
+def property_values(option: str, pairs: Iterable[str], properties: Mapping[str, Property]) -> dict[str, list[Any]]:
+    """["optimizer=adam,rmsprop"] -> {"optimizer": ["adam", "rmsprop"]}; `option` is what the user wrote before each."""
+    chosen = {}
+    for pair in pairs:
+        name, _, values = pair.partition("=")
+        if name not in properties:
+            raise unknown("property", name, properties)
+        known = properties[name]
+        if not values.strip():
+            raise NwsError(f"{option} {name}: it needs a value, such as {option} {name}={known.label(known.options[0])}")
+        chosen[name] = [known.parse(value.strip()) for value in values.split(",")]
+    return chosen
+
+
+def beside(zoo: Path, what: str) -> Path:
+    """zoo/fashion, figures -> zoo/fashion-figures: where a command writes when it is not told."""
+    named_ = zoo if zoo.name not in ("", "..") else zoo.resolve()
+    return named_.parent / f"{named_.name}-{what}"
 
 
 def positive(**values: int | None) -> None:

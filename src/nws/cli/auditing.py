@@ -18,7 +18,9 @@ def audit(
     models: Annotated[
         list[Path] | None,
         Parameter(
-            name="--with", negative="", help="A saved meta-classifier, or a folder of them (docs/audit.md); may be repeated."
+            name="--with",
+            negative="",
+            help="Meta-classifiers to ask: a saved one, or a folder of them (docs/audit.md); may be repeated.",
         ),
     ] = None,
     html: Annotated[Path | None, Parameter(help="Also write a page about it: one file, no network.")] = None,
@@ -27,7 +29,7 @@ def audit(
     """Say how the net in FILE was probably trained, and whether to trust that. Nothing in FILE is run.
 
     Widths, depths, filter size and batch norm are read from FILE, whatever the meta-classifiers say.
-    Exit code 0 when a meta-classifier answered or none was named, 2 when none could or FILE cannot be read.
+    Exit code 0: a meta-classifier answered, or none was named. 2: none of those named could answer, or FILE cannot be read.
     """
     from nws import auditing, terminal
 

@@ -12,19 +12,23 @@ from nws.cli.app import Json, app, named, print_json
 @app.command
 def bench(
     *,
-    only: Annotated[
-        str | None, Parameter(help="Suites, comma between: engine, features, store, meta, sampling, fashion; default: all.")
+    chosen: Annotated[
+        str | None,
+        Parameter(
+            name="--suites",
+            help="Which measurements, comma between: engine, features, store, meta, sampling, fashion; default: all.",
+        ),
     ] = None,
     full: Annotated[
-        bool, Parameter(negative="", help="The long versions, some ten minutes a suite, instead of three minutes for all.")
+        bool, Parameter(negative="", help="The long versions: about ten minutes each, instead of three minutes for all.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure nws on this machine, against other ways to do the same work and against what was aimed at."""
+    """Measure how fast nws is on this machine, compared with other ways to do the same work and with our targets."""
     from nws import terminal
     from nws.bench import suites
 
-    names = named(only, "suite", suites.SUITES) if only is not None else list(suites.SUITES)
+    names = named(chosen, "suite", suites.SUITES) if chosen is not None else list(suites.SUITES)
     with terminal.spinner(quiet=as_json) as tell:
         rows = list(suites.run(names, quick=not full, tell=tell))
     if as_json:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, named, print_json
+from nws.cli.app import Json, ZooPath, app, beside, named, print_json
 
 
 @app.command
@@ -16,10 +16,18 @@ def figures(
     zoo: ZooPath,
     /,
     *,
-    out: Annotated[Path, Parameter(help="Folder for the figures, and tables/ with what they show as CSV and JSON.")],
-    only: Annotated[str | None, Parameter(help="Figures, comma between, e.g. figure6,figure8; default: all.")] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(help="Folder for the figures, and tables/ with what they show as CSV and JSON; default: ZOO-figures."),
+    ] = None,
+    chosen: Annotated[
+        str | None, Parameter(name="--figures", help="Which figures, comma between, e.g. figure6,figure8; default: all.")
+    ] = None,
     budget: Annotated[
-        Literal["quick", "full"], Parameter(help="What is trained for them: quick, minutes; full, what the paper did, hours.")
+        Literal["quick", "full"],
+        Parameter(
+            help="How much is trained for them. quick: minutes to an hour; full: as much as in the paper, which takes weeks."
+        ),
     ] = "quick",
     as_json: Json = False,
 ) -> None:
@@ -27,9 +35,9 @@ def figures(
     from nws import gallery, terminal
     from nws.zoo import Zoo
 
-    names = None if only is None else named(only, "figure", gallery.FIGURES)
+    names = None if chosen is None else named(chosen, "figure", gallery.FIGURES)
     with terminal.spinner(quiet=as_json) as tell:
-        made = gallery.make(Zoo(zoo), out, names, budget, tell)
+        made = gallery.make(Zoo(zoo), out or beside(zoo, "figures"), names, budget, tell)
     if as_json:
         print_json([asdict(m) for m in made])
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, print_json, snapshot_numbers
+from nws.cli.app import Json, ZooPath, app, beside, print_json, snapshot_numbers
 
 _SHOWN = 10  # skipped nets that are listed for people; --json has all
 
@@ -21,14 +21,16 @@ def import_(
     zoo: ZooPath,
     /,
     *,
-    table: Annotated[Path | None, Parameter(help="Of checkpoints: a CSV with a column path, and one per property.")] = None,
-    root: Annotated[Path | None, Parameter(help="Of nws2020: a further folder that the table's paths may lie in.")] = None,
+    table: Annotated[
+        Path | None, Parameter(help="For checkpoints: a CSV file with a column path, and one column per property.")
+    ] = None,
+    root: Annotated[Path | None, Parameter(help="For nws2020: one more folder in which the table's paths may lie.")] = None,
     strict: Annotated[
-        bool, Parameter(negative="", help="End with the first net that cannot be read, instead of listing it.")
+        bool, Parameter(negative="", help="Stop at the first net that cannot be read, instead of listing it.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring another zoo into ours. Damaged nets are skipped and listed; the same command goes on where it stopped."""
+    """Make a zoo from other people's nets. Damaged nets are skipped and listed; the same command goes on where it stopped."""
     from nws import importers, terminal
 
     with terminal.spinner(quiet=as_json) as tell:
@@ -51,14 +53,17 @@ def export(
     /,
     *,
     to: Annotated[Literal["nws2020", "state-dict", "numpy"], Parameter(help="The format; docs/import.md describes each.")],
-    out: Annotated[Path, Parameter(help="Folder to write to; the same command goes on with it.")],
-    snapshots: Annotated[str | None, Parameter(help="11:20, 20, or 1,5,20; default: all.")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="Folder to write to; the same command goes on with it. Default: ZOO-state-dict and so on.")
+    ] = None,
+    snapshots: Annotated[str | None, Parameter(help="Which snapshots to write: 11:20, 20, or 1,5,20; default: all.")] = None,
     as_json: Json = False,
 ) -> None:
     """Write a zoo's nets in another format: the 2020 program's runs, PyTorch state dicts, or NumPy matrices."""
     from nws import exporters, terminal
     from nws.zoo import Zoo
 
+    out = out or beside(zoo, to)
     with terminal.spinner(quiet=as_json) as tell:
         tell("reading the zoo")
         numbers = snapshot_numbers(snapshots)

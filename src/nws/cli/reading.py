@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json, snapshot_numbers
-from nws.errors import NwsError, unknown
+from nws.cli.app import Json, ZooPath, app, named, positive, print_json, property_values, snapshot_numbers
+from nws.errors import NwsError
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
 from nws.zoo.targets import MEASURED
@@ -21,25 +21,40 @@ Properties = Annotated[
     str,
     Parameter(
         name="--property",
-        help="Properties, comma between, or all that differ in the zoo: " + ", ".join(PROPERTIES) + "; what was measured at each "
-        "snapshot: " + ", ".join(MEASURED) + "; or what a zoo's source or `nws annotate` recorded.",
+        help="What to read back, comma between; all: every property that differs in the zoo. One of "
+        + ", ".join(PROPERTIES)
+        + "; what was measured at each snapshot: "
+        + ", ".join(MEASURED)
+        + "; or what a zoo's source or `nws annotate` recorded.",
     ),
+]
+Snapshots = Annotated[str | None, Parameter(help="Which snapshots to read: 11:20, 20, or 1,5,20; default: the last four.")]
+Split = Annotated[
+    Literal["rounds", "stored"],
+    Parameter(help="rounds: each round draws its own test nets; stored: every round uses the split stored in the zoo."),
 ]
 Slice = Annotated[
     str | None,
-    Parameter(name="--slice", help="Weights a meta-classifier sees at once, or whole; default: dmc 5000, SVMs whole nets."),
+    Parameter(
+        name="--slice",
+        help="How many weights a meta-classifier sees at once, or whole for whole nets; default: dmc 5000, SVMs whole.",
+    ),
 ]
 Without = Annotated[
     str | None,
     Parameter(
-        help="Take weights out of the nets, comma between: " + ", ".join(STRIPS) + " (moving: mean and var; norm: all four)."
+        help="Kinds of weights to take out of the nets, comma between: "
+        + ", ".join(STRIPS)
+        + " (moving: mean and var; norm: all four)."
     ),
 ]
 WithoutAt = Annotated[
-    Literal["test", "both"], Parameter(help="test: learn with them, test without, as in the paper; both: never see them.")
+    Literal["test", "both"],
+    Parameter(help="test: learn with these weights and test without, as in the paper; both: learn without them, too."),
 ]
-Only = Annotated[
-    list[str] | None, Parameter(negative="", help="Only nets that have this, e.g. --only batch_norm=off; may be repeated.")
+Where = Annotated[
+    list[str] | None,
+    Parameter(negative="", help="Use only nets with this value of a property, e.g. --where batch_norm=off; may be repeated."),
 ]
 
 Metas = Annotated[
@@ -59,25 +74,24 @@ def classify(
     *,
     properties: Properties = "all",
     meta: Metas = None,
-    snapshots: Annotated[str | None, Parameter(help="11:20, 20, or 1,5,20; default: the last four.")] = None,
+    snapshots: Snapshots = None,
     slice_length: Slice = None,
     part: Annotated[Literal["all", "conv", "fc"], Parameter(help="Which part of the nets is read.")] = "all",
-    rounds: Annotated[int, Parameter(help="Independent repetitions.")] = 10,
-    seed: Annotated[int, Parameter(help="Of splits, slices and meta-classifiers.")] = 0,
-    split: Annotated[
-        Literal["rounds", "stored"], Parameter(help="rounds: each round draws its own test nets; stored: the zoo's split in all.")
-    ] = "rounds",
+    rounds: Annotated[int, Parameter(help="Repetitions, each with test nets and a meta-classifier of its own.")] = 10,
+    seed: Annotated[int, Parameter(help="Random seed: the same seed gives the same splits, slices and meta-classifiers.")] = 0,
+    split: Split = "rounds",
     converged: Annotated[bool, Parameter(negative="", help="Only nets above the paper's accuracy thresholds.")] = False,
     without: Without = None,
     without_at: WithoutAt = "test",
-    only: Only = None,
+    where: Where = None,
     steps: Annotated[
-        int, Parameter(help="Training steps of the DMC at most: minutes a round on a CPU. The paper's local DMC takes 125,000.")
+        int,
+        Parameter(help="Most training steps of the DMC. 200 take minutes per round on a CPU; the paper trains for about 125,000."),
     ] = 200,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train meta-classifiers that read hyper-parameters back from weights; accuracy against chance with intervals."""
+    """Train meta-classifiers that read hyper-parameters back from weights, and show how often they are right on unseen nets."""
     from nws import meta as meta_classifiers
     from nws import results, terminal
     from nws.zoo import Zoo
@@ -93,9 +107,9 @@ def classify(
         "split": split,
         "without": tuple(named(without, "kind of weights", STRIPS)) if without else (),
         "without_at": without_at,
-        "only": _only(only or []),
     }
     opened = Zoo(zoo)
+    options["only"] = _only(where or [], opened)
     tasks = _tasks(opened, properties, options)
     settings = {"dmc": {"max_steps": steps}}
     with terminal.spinner(quiet=as_json) as tell:
@@ -121,15 +135,13 @@ def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
     return [Task(name, **options) for name in names]
 
 
-def _only(pairs: list[str]) -> dict[str, Any]:
+def _only(pairs: list[str], zoo: Zoo) -> dict[str, Any]:
     """["batch_norm=off"] -> {"batch_norm": False}"""
-    chosen = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        if name not in PROPERTIES:
-            raise unknown("property", name, PROPERTIES)
-        chosen[name] = PROPERTIES[name].parse(value)
-    return chosen
+    found = property_values("--where", pairs, zoo.properties) if pairs else {}
+    for name, values in found.items():
+        if len(values) > 1:
+            raise NwsError(f"--where {name}: give one value, not {len(values)}")
+    return {name: values[0] for name, values in found.items()}
 
 
 def _slice(text: str | None) -> int | str | None:

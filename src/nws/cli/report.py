@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, print_json
+from nws.cli.app import Json, ZooPath, app, beside, print_json
 
 
 @app.command
@@ -18,7 +18,8 @@ def report(
     *,
     out: Annotated[Path, Parameter(help="The HTML file to write.")] = Path("report.html"),
     tables: Annotated[
-        Path | None, Parameter(help="Folder that `nws figures` made; default: only what is cheap to compute is shown.")
+        Path | None,
+        Parameter(help="Folder made by `nws figures`; default: ZOO-figures. Without it the page shows what is quick to compute."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -27,6 +28,9 @@ def report(
     from nws import terminal
     from nws.zoo import Zoo
 
+    made = beside(zoo, "figures")
+    if tables is None and made.is_dir():
+        tables = made
     with terminal.spinner(quiet=as_json) as tell:
         written = reports.write(Zoo(zoo), out, tables, tell)
     if as_json:
@@ -36,5 +40,5 @@ def report(
         f"{written.path}: {written.nets:,} nets, {written.points:,} points, {written.bytes / 1e6:.1f} MB", markup=False
     )
     if written.absent:
-        made_by = "nws figures ZOO --out DIR, then nws report ZOO --tables DIR"
-        terminal.console.print(f"not shown, no table: {', '.join(written.absent)} ({made_by})", markup=False)
+        made_by = "made by `nws figures ZOO`, then the same report"
+        terminal.console.print(f"not shown, because there is no table: {', '.join(written.absent)} ({made_by})", markup=False)

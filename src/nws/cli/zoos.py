@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from nws import __version__, families
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json
-from nws.errors import NwsError, unknown
-from nws.families import FAMILIES, Family
+from nws.cli.app import Json, ZooPath, app, named, positive, print_json, property_values
+from nws.errors import NwsError
+from nws.families import FAMILIES
 from nws.families.cnn2020 import PROPERTIES
 
 if TYPE_CHECKING:
@@ -37,15 +37,17 @@ def sample(
     images: Annotated[
         str | None, Parameter(help="Image sets, comma between; default: the space's own. `nws images` lists them.")
     ] = None,
-    nets: Annotated[int, Parameter(help="Nets the zoo shall have; a larger number extends it later.")] = 100,
-    seed: Annotated[int, Parameter(help="Net i is a function of (seed, i).")] = 0,
+    nets: Annotated[int, Parameter(help="How many nets the zoo is to have; a larger number extends it later.")] = 100,
+    seed: Annotated[int, Parameter(help="Random seed: the same seed gives the same nets.")] = 0,
     workers: Annotated[
         int | None, Parameter(help="Processes, default: one per core; with --engine gpu: nets side by side, default: 32.")
     ] = None,
-    snapshots: Annotated[int, Parameter(help="Snapshots kept of each net, evenly spread over its training.")] = 20,
-    epochs: Annotated[int, Parameter(help="Longest training; early stopping usually ends it before.")] = 1000,
-    limit: Annotated[int | None, Parameter(help="Use a class-balanced subset of so many training images.")] = None,
-    limit_test: Annotated[int | None, Parameter(help="The same for the test images.")] = None,
+    snapshots: Annotated[int, Parameter(help="How many snapshots to keep of each net, evenly spread over its training.")] = 20,
+    epochs: Annotated[int, Parameter(help="The most epochs a net is trained; early stopping usually ends it before.")] = 1000,
+    limit: Annotated[
+        int | None, Parameter(help="Use only this many training images, equally many of each class; default: all.")
+    ] = None,
+    limit_test: Annotated[int | None, Parameter(help="Use only this many test images; default: all.")] = None,
     data: Annotated[Path | None, Parameter(help="Folder with the image sets; default: $NWS_DATA, then the user's cache.")] = None,
     engine: Annotated[
         Literal["auto", "native", "torch", "gpu"],
@@ -54,7 +56,9 @@ def sample(
     narrow: Annotated[
         list[str] | None,
         Parameter(
-            name="--with", negative="", help=f"Narrow, fix or extend a property, e.g. --with optimizer=adam,rmsprop. {_OPTIONS}"
+            name="--set",
+            negative="",
+            help=f"Values to draw a property from, e.g. --set optimizer=adam,rmsprop; may be repeated. Default: {_OPTIONS}",
         ),
     ] = None,
     as_json: Json = False,
@@ -66,7 +70,7 @@ def sample(
 
     kind = families.named(family)
     (spaced,) = named(space or next(iter(kind.spaces)), "space", kind.spaces)
-    chosen = kind.spaces[spaced].with_(**_narrowed(narrow or [], kind))
+    chosen = kind.spaces[spaced].with_(**property_values("--set", narrow or [], kind.space.properties))
     if images is not None:
         chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
     positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
@@ -93,11 +97,11 @@ def info(
     zoo: Annotated[Path | None, Parameter(name="ZOO", help="Folder of the zoo.")] = None,
     /,
     *,
-    card: Annotated[bool, Parameter(negative="", help="Write README.md into the zoo: a Hugging Face data card.")] = False,
-    system: Annotated[bool, Parameter(negative="", help="Show version, engine and cores of this installation.")] = False,
+    card: Annotated[bool, Parameter(negative="", help="Also write README.md into the zoo, a data card for Hugging Face.")] = False,
+    system: Annotated[bool, Parameter(negative="", help="Show the version, engine and cores of this installation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Counts, properties x options, accuracies and size of a zoo."""
+    """Show what is in a zoo: how many nets, with which hyper-parameters, how accurate, how large."""
     from nws import terminal
     from nws.zoo import Zoo
 
@@ -133,7 +137,11 @@ def verify(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Read every net whole and check it. Exit code 0: all is well; 2: something is damaged or missing."""
+    """Read every net whole and check it.
+
+    Exit code 0: every net on disk is whole, or --repair has moved aside what was not (nets still to be trained are no fault).
+    Exit code 2: a net is damaged, or one that was there is gone.
+    """
     from nws import terminal
     from nws.zoo import Zoo
 
@@ -178,7 +186,7 @@ def annotate(
 
 @app.command
 def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None, as_json: Json = False) -> None:
-    """List the image sets nws knows, and where each is found on this machine."""
+    """List the image sets that nws knows, and where each is on this machine."""
     from nws import images as image_sets
     from nws import terminal
 
@@ -208,17 +216,6 @@ def demo(
     else:
         terminal.out.print(terminal.results(rows))
         terminal.console.print(f"the zoo is {out / 'zoo'}, the figure {out / 'demo.png'}, the rows {out / 'results.json'}")
-
-
-def _narrowed(pairs: list[str], family: Family) -> dict[str, list[Any]]:
-    """["optimizer=adam,rmsprop"] -> {"optimizer": ["adam", "rmsprop"]}"""
-    known, options = {p.name: p for p in family.properties}, {}
-    for pair in pairs:
-        name, _, values = pair.partition("=")
-        if name not in known:
-            raise unknown("property", name, known)
-        options[name] = [known[name].parse(v.strip()) for v in values.split(",")]
-    return options
 
 
 def _show_summary(zoo: Zoo, as_json: bool) -> None:

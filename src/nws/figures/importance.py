@@ -33,7 +33,7 @@ def importance(table: pd.DataFrame) -> Figure:
         _stems(axis, table[table["property"] == name])
         axis.set_title(name.replace("_", " "), fontsize=9, loc="left", pad=2)
         axis.set_ylim(bottom=0)
-    figure.supylabel("norm of the coefficients over classes", fontsize=8)
+    _label(figure, axes)
     style.legend(figure, *axes[0].get_legend_handles_labels())
     rounds = table.attrs.get("about", {}).get("settings", {}).get("effort", {}).get("rounds")
     over = f" over {rounds} rounds" if rounds else " over rounds"
@@ -63,10 +63,18 @@ def importance_local(table: pd.DataFrame) -> Figure:
             for text in axis.get_xticklabels():
                 text.set_in_layout(False)
         axis.set_ylim(bottom=0)
-    figure.supylabel("norm of the coefficients over classes", fontsize=8)
+    _label(figure, axes)
     said = "blue: of the weights; orange (_d): of their differences; bars: standard deviation over rounds"
     style.caption(figure, table, said)
     return figure
+
+
+def _label(figure: Figure, axes: list[Axes]) -> None:
+    """What all panels show upwards; a single one is too low for a line, which would run on over the caption."""
+    if len(axes) > 1:
+        figure.supylabel("norm of the coefficients over classes", fontsize=8)
+    else:
+        axes[0].set_ylabel("norm of the coefficients\nover classes", fontsize=8)
 
 
 def _stems(axis: Axes, rows: pd.DataFrame) -> None:

@@ -66,7 +66,7 @@ def load(table: Table, question: Question, uniform: bool, tell: Tell, known: Col
     rows = [row for row in table.rows if question.size(row) >= question.slice_length]
     if short := len(table.rows) - len(rows):
         part = "" if question.part == "all" else f"{question.part} "
-        tell(f"{at}: {short} of {len(table.rows)} nets left out, they have fewer than {question.slice_length} {part}weights")
+        tell(f"{at}: {short} of {len(table.rows)} nets left out because they have fewer than {question.slice_length} {part}weights")
     if known:
         strange = Counter(label for label in map(question.label, rows) if label not in known)
         rows = [row for row in rows if question.label(row) not in strange]

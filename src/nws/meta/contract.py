@@ -95,7 +95,7 @@ class Meta(ClassifierMixin, BaseEstimator):
 
     def _begin_regression(self, y: np.ndarray) -> np.ndarray:
         if y.dtype.kind not in "iuf" or not np.isfinite(y).all():
-            raise NwsError("y must be finite numbers for a regression: use regression=False for classes")
+            raise NwsError("y must be finite numbers for a regression: for classes make the meta-classifier with regression=False")
         if len(y) < 2:
             raise NwsError(f"a regression needs at least two rows, got {len(y)}")
         y = y.astype(np.float64)
@@ -108,7 +108,7 @@ class Meta(ClassifierMixin, BaseEstimator):
         if y.dtype.kind not in "biuUf" or (y.dtype.kind == "f" and not np.isfinite(y).all()):
             raise NwsError("y must be strings, whole numbers or booleans, and none may be missing")
         if y.dtype.kind == "f" and np.any(y != np.round(y)):
-            raise NwsError("y is continuous: use regression=True, or give classes")
+            raise NwsError("y is continuous: give classes, or make the meta-classifier with regression=True")
         self.classes_, target = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise NwsError(
@@ -169,10 +169,11 @@ def weight_vectors(X: Any, length: int | None) -> tuple[list[np.ndarray], int]:
             raise NwsError(f"X[{row}] must be a vector of floats, got an array of shape {vector.shape} {vector.dtype}")
         if length is None and vector.size != L:
             raise NwsError(
-                f"X[{row}] has {vector.size:,} weights, X[0] {L:,}: whole vectors must be equally long, set slice_length"
+                f"X[{row}] has {vector.size:,} weights, X[0] {L:,}: "
+                "whole vectors must be equally long, so read slices: --slice 1000 (in Python slice_length)"
             )
         if vector.size < L or not L:
-            raise NwsError(f"X[{row}] has {vector.size:,} weights, less than a slice of {L:,}: use a shorter slice_length")
+            raise NwsError(f"X[{row}] has {vector.size:,} weights, less than a slice of {L:,}: use a shorter one")
         if not np.isfinite(vector).all():
             raise NwsError(f"X[{row}] holds NaN or infinite weights: leave diverged nets out")
     return vectors, L

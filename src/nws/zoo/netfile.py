@@ -188,8 +188,13 @@ def parse_header(descriptor: int, path: Path, number: int | None = None) -> tupl
 
 def damaged(path: Path, why: str) -> DamagedFileError:
     """The error for a file that cannot be trusted."""
+    return DamagedFileError(f"{path}: {why}{advice(path)}")
+
+
+def advice(path: Path) -> str:
+    """What the message of a damaged file ends with."""
     zoo = path.parents[2] if len(path.parents) > 2 and path.parents[1].name == "nets" else "ZOO"
-    return DamagedFileError(f"{path}: {why}: run `nws verify {zoo} --repair`")
+    return f": run `nws verify {zoo} --repair`"
 
 
 def read_into(descriptor: int, array: np.ndarray, offset: int, path: Path) -> None:

@@ -22,6 +22,7 @@ from nws.zoo.netfile import HEADER_LIMIT, plain
 FORMAT = 3  # the newest we read, and what is written
 NETS_LIMIT = 10_000_000
 _SHOWN = 200  # characters of a setting in a message
+_LIMITS = ("limit", "limit_test")  # what an image set's `about` says of the subset that was taken
 _DEFAULTS: dict[str, Any] = {"family": None, "space": None, "seed": 0, "nets": None, "images": {}, "settings": {}, "versions": {}}
 _TYPES: dict[str, tuple[type, ...]] = {
     "family": (dict, type(None)),
@@ -132,17 +133,14 @@ class Plan:
     def differences(self, wanted: Plan) -> list[str]:
         """Where another plan would make other nets, as "seed=0, not 1". The number of nets and the versions may differ.
 
-        Of images the names and checksums count, not where they were found.
+        Of images the names, the limits and the checksums count, not where they were found.
         """
         if self.family.name != wanted.family.name:
             return [f"nets of {printable(self.family.name)}, not of {wanted.family.name}"]
         mine, theirs = self._identity(), wanted._identity()
-        names = dict.fromkeys([*mine, *theirs])
-        return [
-            f"{printable(n)}={mine.get(n)!r:.{_SHOWN}}, not {theirs.get(n)!r:.{_SHOWN}}"
-            for n in names
-            if mine.get(n) != theirs.get(n)
-        ]
+        names = [n for n in dict.fromkeys([*mine, *theirs]) if mine.get(n) != theirs.get(n)]
+        found = [f"{printable(n)}={mine.get(n)!r:.{_SHOWN}}, not {theirs.get(n)!r:.{_SHOWN}}" for n in names]
+        return found + _image_differences(self["images"], wanted["images"])
 
     def check_same(self, root: Path, wanted: Plan, compare_images: bool) -> None:
         """NwsError, naming the differences, unless the zoo at `root` was planned as another is wanted."""
@@ -153,17 +151,26 @@ class Plan:
             raise NwsError(f"{root} was made with {'; '.join(differences)}: use another folder, or the same settings")
 
     def _identity(self) -> dict[str, Any]:
-        images = {name: about.get("sha256") if isinstance(about, dict) else None for name, about in self["images"].items()}
         # With defaults for properties that were added since.
         space = {**(self["space"] or {}), **(plain(self.space.options) if self.space else {})}
         properties = {p.name: plain(p.options) for p in self.family.properties} if isinstance(self.family, StoredFamily) else None
-        return {
-            "properties": properties,
-            "seed": self["seed"],
-            **space,
-            "images": images,
-            **self["settings"],
-        }
+        return {"properties": properties, "seed": self["seed"], **space, "images": sorted(self["images"]), **self["settings"]}
+
+
+def _image_differences(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """Of image sets that both plans name. A limit is what a user can set, so it is named before any checksum."""
+    found = []
+    for name in sorted(set(mine) & set(theirs)):
+        a, b = (about if isinstance(about, dict) else {} for about in (mine[name], theirs[name]))
+        if a.get("sha256") != b.get("sha256"):
+            limits = [f"{n}={_limit(a[n])}, not {_limit(b[n])}" for n in _LIMITS if n in a and n in b and a[n] != b[n]]
+            other = f"other images of {printable(name)} (sha256 {a.get('sha256')!r:.14}, not {b.get('sha256')!r:.14})"
+            found += limits or [other]
+    return list(dict.fromkeys(found))  # one limit holds for all sets of a command
+
+
+def _limit(value: Any) -> str:
+    return "none" if value is None else f"{value!r:.{_SHOWN}}"
 
 
 def _text(path: Path) -> bytes:

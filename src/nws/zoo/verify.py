@@ -10,7 +10,7 @@ from typing import Any
 
 from nws.errors import NwsError
 from nws.zoo import failed, index
-from nws.zoo.netfile import DamagedFileError, damaged, net_path, read_net
+from nws.zoo.netfile import DamagedFileError, advice, net_path, read_net
 from nws.zoo.plan import Plan
 
 Progress = Callable[[int, int], None]
@@ -64,7 +64,7 @@ class Report:
         if self.index != "fresh":
             words.append(f"the index was {self.index} and {'was made anew' if self.repaired else 'is made anew when next used'}")
         if not self.ok and not self.repaired:
-            words.append(f"to move damaged files aside and list what is left run `nws verify {self.root} --repair`")
+            words.append(f"to move damaged files aside and list what is missing, run `nws verify {self.root} --repair`")
         if self.missing:
             command, does = ("nws import", "imports") if self.imported else ("nws sample", "trains")
             again = f"it {does} the {_count(len(self.missing), 'missing net')}"
@@ -80,14 +80,14 @@ def verify(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> R
     report = Report(root, repair, imported, index=state, lost=sorted(listed - set(found.nets)))
     bad: list[Path] = []
     for path in found.misplaced:
-        report.damaged.append((_relative(root, path), str(damaged(path, "its name is not that of a net"))))
+        report.damaged.append((_relative(root, path), f"{path}: its name is not that of a net"))
         bad.append(path)
     for done, number in enumerate(sorted(found.nets), 1):
         path = net_path(root, number)
         try:
             read_net(path, number)
         except NwsError as error:
-            report.damaged.append((_relative(root, path), str(error)))
+            report.damaged.append((_relative(root, path), str(error).removesuffix(advice(path))))  # said once, at the end
             if isinstance(error, DamagedFileError):  # not one of a newer format, which an upgrade will read
                 bad.append(path)
         report.checked += 1

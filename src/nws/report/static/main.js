@@ -15,10 +15,10 @@ import { makeState, passing } from "./state.js";
 import { showSelection } from "./table.js";
 
 const WAITING = {
-  bars: "nws classify ZOO or nws figures ZOO --out DIR makes the table meta_classification",
-  maps: "nws figures ZOO --out DIR makes the table maps",
-  importance: "nws figures ZOO --out DIR makes the table importance, of nets of one architecture",
-  regression: "nws figures ZOO --out DIR makes the table regression",
+  bars: "nws classify ZOO or nws figures ZOO makes the table meta_classification",
+  maps: "nws figures ZOO makes the table maps",
+  importance: "nws figures ZOO makes the table importance, of nets of one architecture",
+  regression: "nws figures ZOO makes the table regression",
 };
 const id = (name) => document.getElementById(name);
 const data = JSON.parse(id("data").textContent);
@@ -47,7 +47,7 @@ document.documentElement.dataset.ready = "yes";
 
 function section(name, rows, show) {
   if (rows && rows.length) show(id(name));
-  else place(id(name), el("p", { class: "absent" }, "Nothing to show yet: ", el("code", {}, WAITING[name]), ", then ", el("code", {}, "nws report ZOO --tables DIR"), "."));
+  else place(id(name), el("p", { class: "absent" }, "Nothing to show yet: ", el("code", {}, WAITING[name]), ", then ", el("code", {}, "nws report ZOO"), "."));
 }
 
 function picture() {

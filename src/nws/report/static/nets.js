@@ -2,6 +2,13 @@
 
 import { unpack, dequantise } from "./bytes.js";
 
+// As `nws info` writes it, so that page and command say the same.
+export function duration(seconds) {
+  const s = Math.round(seconds);
+  if (s < 100) return `${s} s`;
+  return s < 7200 ? `${Math.floor(s / 60)} min` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
 const WRITE = {
   percent: (v) => `${(100 * v).toFixed(1)}%`,
   number: (v) => Number(v.toPrecision(3)).toString(),

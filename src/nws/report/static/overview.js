@@ -2,7 +2,7 @@
 
 import { categoryColours, css } from "./colour.js";
 import { el, place, svg } from "./element.js";
-import { percent, span, varies, write } from "./nets.js";
+import { duration, percent, span, varies, write } from "./nets.js";
 
 const BINS = 25;
 
@@ -21,7 +21,7 @@ export function showFacts(root, data, nets) {
     ["weights each", range("weights")],
     ["test accuracy", range("test_accuracy")],
     ["epochs", range("epochs")],
-    ["training, one core", seconds === 0 ? "not recorded" : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`],
+    ["training, one core", seconds === 0 ? "not recorded" : duration(seconds)],
     ["on disk", data.nets.bytes < 1e9 ? `${(data.nets.bytes / 1e6).toFixed(1)} MB` : `${(data.nets.bytes / 1e9).toFixed(1)} GB`],
   ];
   place(root, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
