@@ -22,6 +22,8 @@ TIERS = (
     {"tables"},
     {"results", "terminal"},
     {"evaluation", "sampling"},
+    {"rounds"},
+    {"questions"},
     {"protocol"},
     {"inputs"},
     {"meta", "zoo"},
@@ -29,8 +31,8 @@ TIERS = (
     {"cnn", "images", "augment", "weights"},
     {"net", "dropout", "device"},
     {"layout", "space", "recorded"},
-    {"atomic", "cells"},
-    {"errors"},
+    {"atomic", "cells", "processes", "progress"},
+    {"errors", "threads", "vocabulary"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 HEAVY = {"torch", "pandas", "sklearn", "skimage", "matplotlib", "pyarrow"}  # half a second and more each

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, app, print_json
+from nws.cli.app import Json, app, exists, print_json
 
 
 @app.command
@@ -28,9 +28,11 @@ def audit(
 
     Exit code 0 when a meta-classifier answered or none was named, 2 when none could or FILE cannot be read.
     """
-    from nws import auditing, terminal
+    for path in (file, *(models or [])):
+        exists(path)
+    from nws import auditing, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
-    with terminal.spinner(quiet=as_json) as tell:
+    with terminal.progress(quiet=as_json) as tell:
         tell(f"auditing {file}")
         found = auditing.audit(file, models or [])
     if html:

@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, named, print_json
+from nws import threads
+from nws.cli.app import Json, Workers, ZooPath, app, named, positive, print_json
+from nws.errors import NwsError
+from nws.vocabulary import FIGURES
 
 
 @app.command
@@ -21,15 +24,21 @@ def figures(
     budget: Annotated[
         Literal["quick", "full"], Parameter(help="What is trained for them: quick, minutes; full, what the paper did, hours.")
     ] = "quick",
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Make the paper's tables and figures for a zoo. What is there already is kept; Ctrl-C and the same command go on."""
-    from nws import gallery, terminal
     from nws.zoo import Zoo
 
-    names = None if only is None else named(only, "figure", gallery.FIGURES)
-    with terminal.spinner(quiet=as_json) as tell:
-        made = gallery.make(Zoo(zoo), out, names, budget, tell)
+    positive(workers=workers)
+    names = None if only is None else named(only, "figure", FIGURES)
+    opened = Zoo(zoo)
+    if not len(opened):
+        raise NwsError(f"{zoo} holds no nets yet: run `nws sample` first")
+    from nws import gallery, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
+
+    with terminal.progress(quiet=as_json) as tell:
+        made = gallery.make(opened, out, names, budget, tell, workers or threads.cores())
     if as_json:
         print_json([asdict(m) for m in made])
         return

@@ -31,7 +31,7 @@ def import_(
     """Bring another zoo into ours. Damaged nets are skipped and listed; the same command goes on where it stopped."""
     from nws import importers, terminal
 
-    with terminal.spinner(quiet=as_json) as tell:
+    with terminal.progress(quiet=as_json) as tell:
         tell("looking through the source")
         opened = importers.open_source(kind, source, table=table, root=root)
         summary = importers.fill(opened, zoo, strict, terminal.counted(tell))
@@ -59,7 +59,7 @@ def export(
     from nws import exporters, terminal
     from nws.zoo import Zoo
 
-    with terminal.spinner(quiet=as_json) as tell:
+    with terminal.progress(quiet=as_json) as tell:
         tell("reading the zoo")
         numbers = snapshot_numbers(snapshots)
         done = exporters.export(Zoo(zoo), to, out, numbers, terminal.counted(tell))

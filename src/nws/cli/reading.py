@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json, snapshot_numbers
+from nws import threads
+from nws.cli.app import Json, Workers, ZooPath, app, named, positive, print_json, snapshot_numbers
 from nws.errors import NwsError, unknown
 from nws.layout import STRIPS
 from nws.space import PROPERTIES
+from nws.vocabulary import META_CLASSIFIERS
 
 if TYPE_CHECKING:
     from nws.protocol import Task
@@ -61,16 +63,17 @@ def classify(
     steps: Annotated[
         int, Parameter(help="Training steps of the DMC at most: minutes a round on a CPU. The paper's local DMC takes 125,000.")
     ] = 200,
+    workers: Workers = None,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train meta-classifiers that read hyper-parameters back from weights; accuracy against chance with intervals."""
-    from nws import meta as meta_classifiers
-    from nws import results, terminal
+    from nws import questions
+    from nws.inputs import Inputs
     from nws.zoo import Zoo
 
-    positive(rounds=rounds, steps=steps)
-    names = named(meta, "meta-classifier", meta_classifiers.METAS)
+    positive(rounds=rounds, steps=steps, workers=workers)
+    names = named(meta, "meta-classifier", META_CLASSIFIERS)
     options: dict[str, Any] = {
         "snapshots": snapshot_numbers(snapshots),
         "slice_length": _slice(slice_length),
@@ -83,9 +86,13 @@ def classify(
     }
     opened = Zoo(zoo)
     tasks = _tasks(opened, properties, options)
-    settings = {"dmc": {"max_steps": steps}}
-    with terminal.spinner(quiet=as_json) as tell:
-        rows = results.classify(opened, tasks, names, rounds=rounds, seed=seed, out=out, settings=settings, tell=tell)
+    for task in tasks:
+        questions.snapshots(task, opened)
+    from nws import results, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
+
+    settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
+    with terminal.progress(quiet=as_json) as tell, Inputs(opened, seed, workers=processes) as inputs:
+        rows = results.classify(inputs, tasks, names, rounds=rounds, out=out, settings=settings, tell=tell)
     if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
         from nws import figures
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, print_json
+from nws.cli.app import Json, ZooPath, app, exists, print_json
 
 
 @app.command
@@ -23,12 +23,16 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Make one self-contained interactive page about a zoo: it opens from disk, with no network."""
-    from nws import report as reports
-    from nws import terminal
     from nws.zoo import Zoo
 
-    with terminal.spinner(quiet=as_json) as tell:
-        written = reports.write(Zoo(zoo), out, tables, tell)
+    opened = Zoo(zoo)
+    if tables is not None:
+        exists(tables)
+    from nws import report as reports  # after everything that may be wrong: it brings PyTorch and scikit-learn
+    from nws import terminal
+
+    with terminal.progress(quiet=as_json) as tell:
+        written = reports.write(opened, out, tables, tell)
     if as_json:
         print_json(asdict(written))
         return

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from nws import __version__
 from nws.cli.app import Json, ZooPath, app, named, positive, print_json
 from nws.errors import NwsError, unknown
+from nws.progress import Doing
 from nws.space import PROPERTIES, SPACES
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def info(
     from nws.zoo import Zoo
 
     if system:
+        from nws.threads import cores
         from nws.train import native_engine
-        from nws.train.runners import cores
 
         facts = {"version": __version__, **native_engine.facts(), "cores": cores(), "python": sys.version.split()[0]}
         if as_json:
@@ -125,8 +126,8 @@ def verify(
     from nws import terminal
     from nws.zoo import Zoo
 
-    with terminal.spinner(quiet=as_json) as tell:
-        report = Zoo(zoo).verify(repair=repair, progress=lambda n, total: tell(f"checked {n} of {total} nets"))
+    with terminal.progress(quiet=as_json) as tell:
+        report = Zoo(zoo).verify(repair=repair, progress=lambda n, of: tell(Doing(f"checked {n:,} of {of:,} nets", n / max(of, 1))))
     if as_json:
         print_json(report.to_dict())
     else:
