@@ -92,8 +92,9 @@ class Pool:
                 if meanwhile is not None and run.waiting and not self.ready:
                     at = run.waiting.pop()
                     yield at, meanwhile(tasks[at])
-        except BaseException:
-            self.close()
+        except BaseException as ended:
+            if run.waiting or run.busy or not isinstance(ended, GeneratorExit):  # else all was done, and nobody asked for an end
+                self.close()
             raise
 
     def start(self) -> Connection:

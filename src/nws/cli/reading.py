@@ -68,7 +68,6 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Train meta-classifiers that read hyper-parameters back from weights; accuracy against chance with intervals."""
-    from nws import questions
     from nws.inputs import Inputs
     from nws.zoo import Zoo
 
@@ -86,8 +85,6 @@ def classify(
     }
     opened = Zoo(zoo)
     tasks = _tasks(opened, properties, options)
-    for task in tasks:
-        questions.snapshots(task, opened)
     from nws import results, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
     settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
@@ -107,10 +104,14 @@ def classify(
 
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
     from nws.protocol import Task
+    from nws.questions import snapshots
 
     varying = [name for name in zoo.varying() if name not in options["only"]]
     names = named(properties, "property", zoo.properties) if properties != "all" else varying
-    return [Task(name, **options) for name in names]
+    tasks = [Task(name, **options) for name in names]
+    for task in tasks:
+        snapshots(task, zoo)
+    return tasks
 
 
 def _only(pairs: list[str]) -> dict[str, Any]:
