@@ -9,7 +9,7 @@ Minutes and expected values: docs/audit.md.
 import sys
 from pathlib import Path
 
-from nws import Task, Zoo, auditing, terminal
+from nws import Task, Zoo, auditing, terminal, threads
 from nws.inputs import Inputs
 
 SNAPSHOTS = tuple(range(17, 21))  # the last four, as the paper does for whole nets
@@ -18,13 +18,14 @@ SLICE = 5000  # the paper's; shorter where the zoo's smallest nets are
 
 def main(path: str, out: str, *properties: str) -> None:
     zoo = Zoo(path)
-    inputs, reference = Inputs(zoo, test_slices=auditing.SLICES), auditing.Reference.of_zoo(zoo)
+    reference = auditing.Reference.of_zoo(zoo)
     length = min(SLICE, int(zoo.index["weights"].min()))
     kinds = {"svm-rbf-16": length, **({"svm-linear-480": None} if reference.architecture else {})}
     guessed = [name for name in zoo.varying() if not zoo.properties[name].continuous and name not in auditing.READ]
     asked = properties or guessed  # the others are read from the file
     rows = []
-    with terminal.spinner() as tell:
+    shared = Inputs(zoo, test_slices=auditing.SLICES, workers=threads.cores())  # the same models as with one, sooner
+    with terminal.progress() as tell, shared as inputs:
         for name in asked:
             for meta, slice_length in kinds.items():
                 task = Task(name, SNAPSHOTS, slice_length=slice_length)

@@ -10,7 +10,8 @@ Expected values and minutes: docs/log.md, 2026-11-20.
 import sys
 from pathlib import Path
 
-from nws import Task, Zoo, figures, results, terminal
+from nws import Task, Zoo, figures, results, terminal, threads
+from nws.inputs import Inputs
 
 PROPERTIES = ("dataset", "batch_size", "augmentation", "optimizer", "activation", "initialization")
 SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
@@ -22,13 +23,13 @@ DMC_ROUNDS, DMC_SLICE, DMC_STEPS = 2, 1000, 350
 
 def main(path: str, out: str, *options: str) -> None:
     zoo = Zoo(path)
-    with terminal.spinner() as tell:
-        rows = results.classify(zoo, [Task(name, SNAPSHOTS) for name in PROPERTIES], SVMS, rounds=ROUNDS, out=out, tell=tell)
+    with terminal.progress() as tell, Inputs(zoo, workers=threads.cores()) as inputs:
+        rows = results.classify(inputs, [Task(name, SNAPSHOTS) for name in PROPERTIES], SVMS, rounds=ROUNDS, out=out, tell=tell)
         if "--dmc" in options:
             tasks = [Task(name, SNAPSHOTS, slice_length=DMC_SLICE) for name in DMC]
             local = ("svm-linear-16", "svm-rbf-16", "dmc")
             settings = {"dmc": {"max_steps": DMC_STEPS}}
-            rows += results.classify(zoo, tasks, local, rounds=DMC_ROUNDS, out=out, settings=settings, tell=tell)
+            rows += results.classify(inputs, tasks, local, rounds=DMC_ROUNDS, out=out, settings=settings, tell=tell)
     whole = results.table(rows[: len(PROPERTIES) * len(SVMS)])
     figures.save(figures.meta_classification(whole), Path(out) / "figure2")
     terminal.out.print(terminal.results(rows))

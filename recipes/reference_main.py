@@ -12,7 +12,7 @@ Expected (2026-11-21): 31% to 54% of an image set's nets converge; 16 statistics
 import sys
 from pathlib import Path
 
-from nws import MAIN, Zoo, gallery, report, sample, terminal
+from nws import MAIN, Zoo, gallery, report, sample, terminal, threads
 
 SETS = ("mnist", "fashion", "kmnist", "cifar10")
 NETS, SEED = 1500, 2
@@ -25,8 +25,8 @@ def main(path: str, out: str, budget: str = "quick") -> None:
     done = len(Zoo(path)) if Path(path, "zoo.json").exists() else 0
     with terminal.SamplingBar(NETS, done) as bar:
         zoo = sample(path, space.sample(NETS, SEED), images=SETS, tell=bar, **settings)
-    with terminal.spinner() as tell:
-        made = gallery.make(zoo, out, budget=budget, tell=tell)
+    with terminal.progress() as tell:
+        made = gallery.make(zoo, out, budget=budget, tell=tell, workers=threads.cores())
     terminal.out.print(terminal.gallery(made, str(path)))
     report.write(zoo, Path(out, "report.html"), out)
 

@@ -22,7 +22,8 @@ TIERS = (
     {"tables"},
     {"results", "terminal"},
     {"evaluation", "sampling"},
-    {"tally"},
+    {"tally", "rounds"},
+    {"questions"},
     {"protocol"},
     {"inputs"},
     {"meta", "zoo"},
@@ -31,8 +32,8 @@ TIERS = (
     {"net", "device"},
     {"families"},
     {"dropout", "layout", "recorded"},
-    {"atomic", "cells", "metrics"},
-    {"errors"},
+    {"atomic", "cells", "metrics", "processes", "progress"},
+    {"errors", "threads", "vocabulary"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 HEAVY = {"torch", "pandas", "sklearn", "skimage", "matplotlib", "pyarrow"}  # half a second and more each

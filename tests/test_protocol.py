@@ -302,7 +302,7 @@ def test_rows_are_kept_and_not_computed_twice(zoo, tmp_path, monkeypatch):
     first = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())[0]["accuracy"] == first[0].accuracy
     assert (tmp_path / "results.csv").read_text().startswith("property,meta,part")
-    monkeypatch.setattr(results, "evaluate", lambda *a, **k: pytest.fail("computed twice"))
+    monkeypatch.setattr(results, "question", lambda *a, **k: pytest.fail("computed twice"))
     again = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=tmp_path)
     assert again == first
 

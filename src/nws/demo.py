@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nws import figures, results, sampling, terminal
+from nws import figures, results, sampling, terminal, threads
 from nws.families.cnn2020 import FIXED
 from nws.inputs import Inputs
 from nws.protocol import Result, Task
@@ -34,15 +34,15 @@ def run(out: str | Path, nets: int = 72, workers: int | None = None) -> list[Res
             terminal.console.print(f"note: {note}", markup=False)
         with terminal.SamplingBar(nets, done) as bar:
             sampling.fill(zoo, hps, sets, SCHEDULE, workers=workers, tell=bar)
-    rows = classify(zoo, out)
+    rows = classify(zoo, out, workers or threads.cores())
     figures.save(figures.meta_classification(results.table(rows)), out / "demo")
     return rows
 
 
-def classify(zoo: Zoo, out: Path) -> list[Result]:
-    inputs, rows, last = Inputs(zoo), [], tuple(range(17, 21))
+def classify(zoo: Zoo, out: Path, workers: int = 1) -> list[Result]:
+    rows, last = [], tuple(range(17, 21))
     settings = {"dmc": {"max_steps": DMC_STEPS}}
-    with terminal.spinner() as tell:
+    with terminal.progress() as tell, Inputs(zoo, workers=workers) as inputs:
         for name in PROPERTIES:
             rows += results.classify(inputs, [Task(name, last)], METAS[:-1], rounds=ROUNDS, out=out, tell=tell)
             local = [Task(name, last, slice_length=DMC_SLICE)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nws import __version__, tables
+from nws import __version__, tables, threads
 from nws.analysis import embedding, importance, maps, reading, regression, statistics
 from nws.analysis.study import FULL, QUICK, Effort, Study
 from nws.errors import NwsError, unknown
@@ -27,6 +27,7 @@ from nws.figures import regression as regression_figures
 from nws.figures import statistics as statistics_figures
 from nws.figures import style
 from nws.inputs import Inputs
+from nws.progress import within
 from nws.results import digest
 from nws.zoo import Zoo
 
@@ -94,23 +95,23 @@ def _read(analysis: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:
     return lambda work, effort, **settings: analysis(work.study(effort), **settings)
 
 
-TABLES: dict[str, Table] = {
+TABLES: dict[str, Table] = {  # the cheap ones first: so they are made
     "nets": Table(lambda work: statistics.nets(work.zoo)),
     "size_time": Table(lambda work: statistics.size_time(work.zoo)),
-    "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
-    "local": Table(_read(reading.local), _QUICK, _FULL),
-    "subset_size": Table(_read(reading.subset_size), {**_QUICK, **_QUICK_SIZES}, _FULL),
-    "batch_norm": Table(_read(reading.batch_norm), _QUICK, _FULL),
-    "importance": Table(_read(importance.importance), _QUICK, _FULL),
-    "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
-    "maps": Table(_read(maps.maps), {**_QUICK, **_QUICK_MAPS}, _FULL),
-    "curves": Table(lambda work: statistics.curves(work.zoo)),
     "accuracy": Table(lambda work: statistics.accuracy(work.zoo)),
     "pairs": Table(lambda work: statistics.pairs(work.zoo)),
+    "curves": Table(lambda work: statistics.curves(work.zoo)),
     "regression": Table(lambda work: regression.regression(work.zoo)),
-    "regression_error": Table(lambda work: regression.error(work.zoo)),
     "regression_correlation": Table(lambda work: regression.correlation(regression.regression(work.zoo))),
+    "regression_error": Table(lambda work: regression.error(work.zoo)),
     "embedding": Table(lambda work: embedding.embedding(work.zoo, tell=work.tell)),
+    "importance": Table(_read(importance.importance), _QUICK, _FULL),
+    "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
+    "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
+    "local": Table(_read(reading.local), _QUICK, _FULL),
+    "batch_norm": Table(_read(reading.batch_norm), _QUICK, _FULL),
+    "subset_size": Table(_read(reading.subset_size), {**_QUICK, **_QUICK_SIZES}, _FULL),
+    "maps": Table(_read(maps.maps), {**_QUICK, **_QUICK_MAPS}, _FULL),
 }
 FIGURES: dict[str, Drawing] = {
     "figure1": Drawing("regression of test accuracy, one image set", ("regression",), regression_figures.one),
@@ -150,10 +151,14 @@ def make(
     only: Sequence[str] | None = None,
     budget: str = "quick",
     tell: Tell = lambda doing: None,
+    workers: int = 1,
 ) -> list[Made]:
-    """Every table into out/tables, then every figure into out, as NAME.png and NAME.pdf; in the order of FIGURES.
+    """Every table into out/tables and every figure into out, as NAME.png and NAME.pdf, the cheap ones first.
+
+    Each is on disk as soon as it is done. Returned in the order of FIGURES.
 
     only    names of FIGURES; None is all
+    workers processes that share the rounds of a table; figures are the same with any number
     budget  "quick": minutes; "full": what the paper did, hours
     What `out` holds already of the same nets and settings is left as it is. A figure that this zoo cannot have is skipped.
     Raises NwsError for an unknown figure or budget, a zoo without nets, a damaged net or a disk that is full.
@@ -168,9 +173,17 @@ def make(
         raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
     out = Path(out)
     wanted = dict.fromkeys([*ALWAYS, *(table for name in names for table in FIGURES[name].tables)])
-    inputs = Inputs(zoo)
-    why_not = {table: _table(inputs, out, table, budget, tell) for table in wanted}
-    return [_figure(out, name, why_not, tell) for name in names]
+    cost = {table: at for at, table in enumerate(TABLES)}
+    why_not: dict[str, str] = {}
+    made: dict[str, Made] = {}
+    with Inputs(zoo, workers=workers) as inputs, threads.one():
+        for k, table in enumerate(sorted(wanted, key=cost.__getitem__)):
+            said = within(tell, f"table {k + 1} of {len(wanted)}, {table}", k / len(wanted), (k + 1) / len(wanted))
+            why_not[table] = _table(inputs, out, table, budget, said)
+            for name in names:
+                if name not in made and set(FIGURES[name].tables) <= set(why_not):
+                    made[name] = _figure(out, name, why_not, tell)
+    return [made[name] for name in names]
 
 
 def _table(inputs: Inputs, out: Path, name: str, budget: str, tell: Tell) -> str:
@@ -180,9 +193,9 @@ def _table(inputs: Inputs, out: Path, name: str, budget: str, tell: Tell) -> str
     about = tables.about(inputs.zoo, settings)
     if tables.is_current(out / "tables", name, about["key"]):
         return ""
-    tell(f"table {name}")
+    tell("begun")
     try:
-        frame = entry.make(Work(inputs, out / "cache", lambda doing: tell(f"table {name}: {doing}")), **settings)
+        frame = entry.make(Work(inputs, out / "cache", tell), **settings)
     except tables.NotForThisZooError as error:
         return str(error)
     frame.attrs["about"] = about

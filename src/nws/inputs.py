@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +12,14 @@ import numpy as np
 from nws import features
 from nws.errors import NwsError
 from nws.layout import Layout
+from nws.processes import Pool
 from nws.zoo import Zoo
 
 TRAIN_SLICES = 10  # random slices of each vector on which local statistics are learned (the paper's local SVMs)
 TEST_SLICES = 10  # evenly spread slices of each vector on which everything local is tested
+
+
+Key = tuple[str, "Where", bool]  # what is read, where, and whether in test slices
 
 
 @dataclass(frozen=True)
@@ -45,25 +51,57 @@ class Inputs:
     """Rows for training and testing, always in the order (net, snapshot, slice); `seed` draws the training slices.
 
     test_slices: evenly spread slices of each vector on which everything local is tested.
+    workers: processes that `nws.rounds` may use; they live until `close`, so that one command starts them once.
     """
 
-    def __init__(self, zoo: Zoo, seed: int = 0, test_slices: int = TEST_SLICES):
+    def __init__(self, zoo: Zoo, seed: int = 0, test_slices: int = TEST_SLICES, workers: int = 1):
         self.zoo = zoo
+        self.workers = workers
+        self.pool: Pool | None = None
+        self.alone = 0.0  # seconds that were worked without workers
         self.seed = seed
         self.test_slices = test_slices
         self.fitted: dict[tuple[Any, ...], Any] = {}  # linear meta-classifiers of earlier calls, by all that made them
         self._known: dict[tuple[Any, ...], np.ndarray] = {}
 
     @classmethod
-    def of(cls, zoo: Zoo | Inputs, seed: int | None = None) -> Inputs:
-        """The `Inputs` of a zoo (seed 0 unless given), or those given. NwsError when they have another seed: theirs drew slices."""
+    def of(cls, zoo: Zoo | Inputs, seed: int | None = None, workers: int = 1) -> AbstractContextManager[Inputs]:
+        """The `Inputs` of a zoo (seed 0 unless given), closed when left, or those given. NwsError when they have another seed."""
         if not isinstance(zoo, Inputs):
-            return cls(zoo, 0 if seed is None else seed)
+            return cls(zoo, 0 if seed is None else seed, workers=workers)
         if seed not in (None, zoo.seed):
             raise NwsError(
                 f"seed={seed}: these Inputs have seed {zoo.seed}, leave it out or make others with Inputs(zoo, seed={seed})"
             )
-        return zoo
+        return nullcontext(zoo)  # whoever made them closes them
+
+    def __enter__(self) -> Inputs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers, if there are any. What is known stays."""
+        if self.pool:
+            self.pool.close()
+            self.pool = None
+
+    def key(self, reads: str, where: Where, test: bool) -> Key:
+        """Statistics of one net under the same key are the same, whoever asks."""
+        return reads, where, test and where.slice_length is not None
+
+    def unknown(self, key: Key, nets: Iterable[int]) -> list[int]:
+        return [net for net in nets if (*key, net) not in self._known]
+
+    def known(self, key: Key, nets: Iterable[int]) -> list[np.ndarray]:
+        """The statistics of each net, computed now where they are not yet known."""
+        reads, where, test = key
+        return [self._statistics(reads, where, net, test) for net in nets]
+
+    def learn(self, key: Key, nets: Sequence[int], found: Sequence[np.ndarray]) -> None:
+        """Remember what another process computed."""
+        self._known.update(((*key, net), rows) for net, rows in zip(nets, found, strict=True))
 
     def rows(self, reads: str, where: Where, nets: np.ndarray, test: bool) -> Any:
         """X for these nets: (nets x rows_per_net, F), or for training on raw weights a list of 1-D vectors."""
@@ -72,7 +110,7 @@ class Inputs:
         return np.concatenate([self._statistics(reads, where, int(net), test) for net in nets])
 
     def _statistics(self, reads: str, where: Where, net: int, test: bool) -> np.ndarray:
-        key = (reads, where, test and where.slice_length is not None, net)
+        key = (*self.key(reads, where, test), net)
         if key not in self._known:
             theta, layout = self._theta(where, net)  # (S, P)
             if reads == "layer-statistics":

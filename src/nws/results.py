@@ -7,7 +7,8 @@ import json
 import platform
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from nws import meta as meta_classifiers
 from nws.atomic import write_whole
 from nws.cells import csv_of
 from nws.errors import NwsError
-from nws.evaluation import Fitted, evaluate, fits
-from nws.families.cnn2020 import PROPERTIES
+from nws.evaluation import Fitted, answers, fits, trained_alike
+from nws.families.space import label
 from nws.inputs import Inputs
 from nws.protocol import Result, Round, Task
+from nws.questions import Question, question
 from nws.recorded import printable
 from nws.zoo import Zoo
 
@@ -37,35 +39,54 @@ def classify(
     seed: int | None = None,
     out: str | Path | None = None,
     settings: dict[str, dict[str, Any]] | None = None,
+    workers: int = 1,
     tell: Callable[[str], None] = lambda doing: None,
 ) -> list[Result]:
     """Evaluate every named meta-classifier on every task, in `out` (a folder) keeping rows, tables and first-round models.
 
-    zoo       a zoo, or its `Inputs`, which remember what was computed for an earlier call; `seed` must then be theirs
+    zoo       a zoo, or its `Inputs`, which have a seed and workers of their own and remember what they computed; `seed` must then
+              be theirs
     settings  constructor arguments by meta-classifier: {"dmc": {"epochs": 50}}
+    workers   processes that share the rounds; the rows are those of one, bit for bit
     Rows that `out` already holds for the same zoo, task, meta-classifier, rounds and seed are taken from there.
     """
     store = Store(out) if out else None
-    inputs = Inputs.of(zoo, seed)
-    state = zoo_state(inputs.zoo)
-    found: dict[tuple[int, str], Result] = {}
-    for alike in _trained_alike(tasks):
-        for name in metas:
-            arguments = (settings or {}).get(name, {})
-            meta = meta_classifiers.make(name, **arguments)
-            parameters = meta.get_params()  # with the defaults: other defaults are another question
-            keys = {at: digest([asdict(tasks[at]), name, parameters, rounds, inputs.seed, __version__, state]) for at in alike}
-            known = {at: row for at, key in keys.items() if store and (row := store.find(key))}
-            new = [at for at in alike if at not in known]
-            if new:
-                keep = partial(store.keep_model, _trained(tasks[new[0]], name, parameters, inputs)) if store else None
-                rows = evaluate({name: meta}, [tasks[at] for at in new], inputs, rounds=rounds, tell=tell, keep=keep)
-                about = {**provenance(), "settings": arguments}
-                known |= {at: replace(row, key=keys[at], about=about) for at, row in zip(new, rows)}
-                if store:
-                    store.add(*(known[at] for at in new))
-            found |= {(at, name): row for at, row in known.items()}
+    with ExitStack() as stack:
+        inputs = stack.enter_context(Inputs.of(zoo, seed, workers))
+        state = zoo_state(inputs.zoo)
+        found: dict[tuple[int, str], Result] = {}
+        asked: list[_Asked] = []
+        for alike in _trained_alike(tasks):
+            for name in metas:
+                meta = meta_classifiers.make(name, **(settings or {}).get(name, {}))
+                parameters = meta.get_params()  # with the defaults: other defaults are another question
+                keys = {at: digest([asdict(tasks[at]), name, parameters, rounds, inputs.seed, __version__, state]) for at in alike}
+                known = {at: row for at, key in keys.items() if store and (row := store.find(key))}
+                found |= {(at, name): row for at, row in known.items()}
+                questions = {at: question(tasks[at], name, meta, inputs.zoo) for at in alike if at not in known}
+                for together in trained_alike(list(questions.values())):
+                    places = [at for at, one in questions.items() if any(one is each for each in together)]
+                    keep = partial(store.keep_model, _trained(tasks[places[0]], name, parameters, inputs)) if store else None
+                    asked.append(_Asked(together, places, {at: keys[at] for at in places}, keep))
+        groups = [(one.questions, one.keep) for one in asked]
+        for one, rows in zip(asked, answers(groups, inputs, rounds, tell)):
+            name = one.questions[0].name
+            about = {**provenance(), "settings": (settings or {}).get(name, {})}
+            new = {at: replace(row, key=one.keys[at], about=about) for at, row in zip(one.places, rows)}
+            found |= {(at, name): row for at, row in new.items()}
+            if store:
+                store.add(*new.values())
     return [found[at, name] for at in range(len(tasks)) for name in metas]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Questions that one training answers, the places of their tasks, and the keys of their rows."""
+
+    questions: list[Question]
+    places: list[int]
+    keys: dict[int, str]
+    keep: Any
 
 
 def _trained_alike(tasks: Sequence[Task]) -> list[list[int]]:
@@ -162,7 +183,7 @@ class Store:
             str(task.slice_length): task.slice_length,
             "converged": task.converged,
         }
-        told |= {f"{name}={PROPERTIES[name].label(value)}": True for name, value in task.only.items()}
+        told |= {f"{name}={label(value)}": True for name, value in task.only.items()}
         told["-".join(["without", *task.without])] = bool(task.without)
         seen = [word for word, said in told.items() if said]
         return self.folder / "models" / "-".join([quote(task.property, ""), name, *seen])
@@ -211,8 +232,6 @@ def _result(row: dict[str, Any]) -> Result:
     for f in fields(Result):
         if f.name in values and not _fits(values[f.name], str(f.type)):
             raise ValueError(f"{f.name}={values[f.name]!r}"[:80])
-    for name, value in values.get("only", {}).items():
-        PROPERTIES[name].label(value)
     return Result(**values)
 
 
@@ -225,7 +244,7 @@ def table(rows: Sequence[Result]) -> Any:
     frame = pd.DataFrame([{name: getattr(r, name) for name in named} for r in rows], columns=named)
     frame.insert(4, "snapshots", [" ".join(map(str, r.snapshots)) for r in rows])
     frame.insert(5, "without", [" ".join(r.without) for r in rows])
-    frame.insert(6, "only", [" ".join(f"{k}={PROPERTIES[k].label(v)}" for k, v in r.only.items()) for r in rows])
+    frame.insert(6, "only", [" ".join(f"{k}={label(v)}" for k, v in r.only.items()) for r in rows])
     if rows:
         most = max(rows, key=lambda r: r.n_tested)
         about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.console import Console, Group
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from nws.net import Net
+from nws.progress import Doing
 from nws.train.loop import Progress as Record
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 console = Console(stderr=True, highlight=False, soft_wrap=True)  # progress and notes; results go to stdout
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 132)  # a file or a pipe has no width of its own
 
+PLAIN_SECONDS = 30  # between plain lines, where nobody watches
 _LAYERS = 40  # of a stranger's net that are listed
 
 
@@ -85,31 +88,72 @@ class SamplingBar:
 
 
 @contextlib.contextmanager
-def spinner(quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Tells what is being done and how long it takes, on a terminal all the time, else every half minute; yields tell(doing)."""
-    started = said = time.monotonic()
+def progress(quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Says what is being done, for how long, and how long it will take; yields tell(doing), see nws.progress.Doing.
+
+    On a terminal one line with a bar, all the time; else a plain line every half minute.
+    """
+    said = Pacing()
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), Said(said), console=console
+    )
+    line = bar.add_task("", total=None)
+    printed = time.monotonic()
 
     def tell(doing: str) -> None:
-        nonlocal said
-        now = time.monotonic()
-        line = f"{doing} ({duration(now - started)})"
-        if status:
-            status.update(line)
-        elif not quiet and now > said + 30:
-            said = now
-            console.print(line, markup=False)
+        nonlocal printed
+        said.hear(getattr(doing, "share", None))
+        if live:
+            bar.update(line, description=str(doing), total=1 if said.share is not None else None, completed=said.share or 0)
+        elif not quiet and time.monotonic() > printed + PLAIN_SECONDS:
+            printed = time.monotonic()
+            console.print(f"{doing} ({said})", markup=False)
 
-    with console.status("") if console.is_terminal and not quiet else contextlib.nullcontext() as status:
+    live = console.is_terminal and not quiet
+    with bar if live else contextlib.nullcontext():
         yield tell
+        bar.remove_task(line)
 
 
-def counted(tell: Callable[[str], None]) -> Callable[[int, int, str], None]:
-    """tell(done, of, where) that says how many nets are done and how long the rest will take."""
-    started = time.monotonic()
+class Pacing:
+    """How long it has taken, and, once some of it is done, how long the rest will take."""
+
+    def __init__(self) -> None:
+        self.started = self.since = time.monotonic()
+        self.share: float | None = None
+        self.first = 0.0  # share at `since`
+
+    def hear(self, share: float | None) -> None:
+        if share is not None and (self.share is None or share < self.share - 0.05):  # other work has begun
+            self.since, self.first = time.monotonic(), share
+        if share is not None:
+            self.share = share
+
+    def __str__(self) -> str:
+        now = time.monotonic()
+        said = f"{duration(now - self.started)} elapsed"
+        if self.share is not None and self.share > self.first + 0.01 and now > self.since + 1:
+            left = (now - self.since) / (self.share - self.first) * (1 - self.share)
+            said += f", {duration(left)} left"
+        return said
+
+
+class Said(ProgressColumn):
+    """Times as `Pacing` says them, at every refresh."""
+
+    def __init__(self, pacing: Pacing):
+        super().__init__()
+        self.pacing = pacing
+
+    def render(self, task: Task) -> Text:
+        return Text(str(self.pacing))
+
+
+def counted(tell: Callable[[str], None], what: str = "nets") -> Callable[[int, int, str], None]:
+    """tell(done, of, where) that says how many of them are done."""
 
     def said(done: int, of: int, where: str) -> None:
-        left = (time.monotonic() - started) / done * (of - done)
-        tell(f"{done:,} of {of:,} nets, {duration(left)} left")
+        tell(Doing(f"{done:,} of {of:,} {what}", done / max(of, 1)))
 
     return said
 
@@ -118,6 +162,8 @@ def duration(seconds: float) -> str:
     seconds = round(seconds)
     if seconds < 100:
         return f"{seconds} s"
+    if seconds < 600:
+        return f"{seconds // 60} min {seconds % 60} s"
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
 
 

@@ -74,8 +74,8 @@ def _rounded(value: Any) -> Any:
 def machine() -> dict[str, Any]:
     """CPU model, cores, width of the engine's vectors in bits, commit (None when installed) and versions."""
     from nws.results import provenance
+    from nws.threads import cores
     from nws.train import native_engine
-    from nws.train.runners import cores
 
     about = provenance()
     return {

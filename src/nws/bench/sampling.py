@@ -19,9 +19,10 @@ from nws.errors import NwsError
 from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import FIXED, HyperParameters
 from nws.images import ImageSet
+from nws.threads import cores
 from nws.train.loop import DECAY, Job, Progress, Schedule, epoch_batches, split_validation
 from nws.train.native_engine import NativeEngine, why_not
-from nws.train.runners import cores, train
+from nws.train.runners import train
 from nws.zoo import Zoo
 
 IMAGES, LIMIT, LIMIT_TEST, EPOCHS, SEED = "digits", 800, 200, 20, 0

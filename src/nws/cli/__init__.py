@@ -6,6 +6,7 @@ import sys
 
 from cyclopts import CycloptsError
 
+from nws import threads
 from nws.cli import auditing, bench, figures, importing, reading, report, zoos  # noqa: F401 (their commands join the application)
 from nws.cli.app import app
 from nws.errors import NwsError
@@ -24,6 +25,7 @@ _FORMER = {
 
 def main() -> None:
     """The entry point: exit code 0 done, 1 a bug, 2 bad input or a damaged file, 130 Ctrl-C."""
+    threads.for_this_process()
     try:
         code = app(_renamed(sys.argv[1:]), exit_on_error=False, print_error=False)
     except (NwsError, CycloptsError) as error:

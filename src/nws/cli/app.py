@@ -26,6 +26,10 @@ app = App(
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for machines instead of tables.")]
 ZooPath = Annotated[Path, Parameter(name="ZOO", help="Folder of the zoo.")]
 
+Workers = Annotated[
+    int | None, Parameter(help="Processes of one thread each that share the work; default: one per core. Results are the same.")
+]
+
 
 def named(text: str, what: str, valid: Iterable[str]) -> list[str]:
     found = [name.strip() for name in text.split(",") if name.strip()]
@@ -56,6 +60,11 @@ def beside(zoo: Path, what: str) -> Path:
     """zoo/fashion, figures -> zoo/fashion-figures: where a command writes when it is not told."""
     named_ = zoo if zoo.name not in ("", "..") else zoo.resolve()
     return named_.parent / f"{named_.name}-{what}"
+
+
+def exists(path: Path) -> None:
+    if not path.exists():
+        raise NwsError(f"{path} cannot be read (No such file or directory): name a file or folder that exists")
 
 
 def positive(**values: int | None) -> None:

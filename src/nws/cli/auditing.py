@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, app, print_json
+from nws.cli.app import Json, app, exists, print_json
 
 
 @app.command
@@ -31,9 +31,11 @@ def audit(
     Widths, depths, filter size and batch norm are read from FILE, whatever the meta-classifiers say.
     Exit code 0: a meta-classifier answered, or none was named. 2: none of those named could answer, or FILE cannot be read.
     """
-    from nws import auditing, terminal
+    for path in (file, *(models or [])):
+        exists(path)
+    from nws import auditing, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
-    with terminal.spinner(quiet=as_json) as tell:
+    with terminal.progress(quiet=as_json) as tell:
         tell(f"auditing {file}")
         found = auditing.audit(file, models or [])
     if html:

@@ -29,7 +29,7 @@ def bench(
     from nws.bench import suites
 
     names = named(chosen, "suite", suites.SUITES) if chosen is not None else list(suites.SUITES)
-    with terminal.spinner(quiet=as_json) as tell:
+    with terminal.progress(quiet=as_json) as tell:
         rows = list(suites.run(names, quick=not full, tell=tell))
     if as_json:
         print_json([row.to_dict() for row in rows])

@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, beside, named, print_json
+from nws import threads
+from nws.cli.app import Json, Workers, ZooPath, app, beside, named, positive, print_json
+from nws.errors import NwsError
+from nws.vocabulary import FIGURES
 
 
 @app.command
@@ -29,15 +32,21 @@ def figures(
             help="How much is trained for them. quick: minutes to an hour; full: as much as in the paper, which takes weeks."
         ),
     ] = "quick",
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Make the paper's tables and figures for a zoo. What is there already is kept; Ctrl-C and the same command go on."""
-    from nws import gallery, terminal
     from nws.zoo import Zoo
 
-    names = None if chosen is None else named(chosen, "figure", gallery.FIGURES)
-    with terminal.spinner(quiet=as_json) as tell:
-        made = gallery.make(Zoo(zoo), out or beside(zoo, "figures"), names, budget, tell)
+    positive(workers=workers)
+    names = None if chosen is None else named(chosen, "figure", FIGURES)
+    opened = Zoo(zoo)
+    if not len(opened):
+        raise NwsError(f"{zoo} holds no nets yet: run `nws sample` first")
+    from nws import gallery, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
+
+    with terminal.progress(quiet=as_json) as tell:
+        made = gallery.make(opened, out or beside(zoo, "figures"), names, budget, tell, workers or threads.cores())
     if as_json:
         print_json([asdict(m) for m in made])
         return

@@ -33,7 +33,7 @@ def import_(
     """Make a zoo from other people's nets. Damaged nets are skipped and listed; the same command goes on where it stopped."""
     from nws import importers, terminal
 
-    with terminal.spinner(quiet=as_json) as tell:
+    with terminal.progress(quiet=as_json) as tell:
         tell("looking through the source")
         opened = importers.open_source(kind, source, table=table, root=root)
         summary = importers.fill(opened, zoo, strict, terminal.counted(tell))
@@ -64,7 +64,7 @@ def export(
     from nws.zoo import Zoo
 
     out = out or beside(zoo, to)
-    with terminal.spinner(quiet=as_json) as tell:
+    with terminal.progress(quiet=as_json) as tell:
         tell("reading the zoo")
         numbers = snapshot_numbers(snapshots)
         done = exporters.export(Zoo(zoo), to, out, numbers, terminal.counted(tell))

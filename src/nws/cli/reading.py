@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json, property_values, snapshot_numbers
+from nws import threads
+from nws.cli.app import Json, Workers, ZooPath, app, named, positive, print_json, property_values, snapshot_numbers
 from nws.errors import NwsError
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
-from nws.zoo.targets import MEASURED
+from nws.vocabulary import MEASURED, META_CLASSIFIERS
 
 if TYPE_CHECKING:
     from nws.protocol import Task
@@ -88,17 +89,17 @@ def classify(
         int,
         Parameter(help="Most training steps of the DMC. 200 take minutes per round on a CPU; the paper trains for about 125,000."),
     ] = 200,
+    workers: Workers = None,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train meta-classifiers that read hyper-parameters back from weights, and show how often they are right on unseen nets."""
-    from nws import meta as meta_classifiers
-    from nws import results, terminal
+    from nws.inputs import Inputs
     from nws.zoo import Zoo
 
-    positive(rounds=rounds, steps=steps)
+    positive(rounds=rounds, steps=steps, workers=workers)
     length = _slice(slice_length)
-    names = named(meta or _WHOLE_OR_SLICES[isinstance(length, int)], "meta-classifier", meta_classifiers.METAS)
+    names = named(meta or _WHOLE_OR_SLICES[isinstance(length, int)], "meta-classifier", META_CLASSIFIERS)
     options: dict[str, Any] = {
         "snapshots": snapshot_numbers(snapshots),
         "slice_length": length,
@@ -111,9 +112,11 @@ def classify(
     opened = Zoo(zoo)
     options["only"] = _only(where or [], opened)
     tasks = _tasks(opened, properties, options)
-    settings = {"dmc": {"max_steps": steps}}
-    with terminal.spinner(quiet=as_json) as tell:
-        rows = results.classify(opened, tasks, names, rounds=rounds, seed=seed, out=out, settings=settings, tell=tell)
+    from nws import results, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
+
+    settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
+    with terminal.progress(quiet=as_json) as tell, Inputs(opened, seed, workers=processes) as inputs:
+        rows = results.classify(inputs, tasks, names, rounds=rounds, out=out, settings=settings, tell=tell)
     if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
         from nws import figures
 
@@ -128,11 +131,15 @@ def classify(
 
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
     from nws.protocol import Task
+    from nws.questions import snapshots
     from nws.zoo import targets
 
     varying = [name for name in zoo.varying() if name not in options["only"]]
     names = named(properties, "property", targets.names(zoo)) if properties != "all" else varying
-    return [Task(name, **options) for name in names]
+    tasks = [Task(name, **options) for name in names]
+    for task in tasks:
+        snapshots(task, zoo)
+    return tasks
 
 
 def _only(pairs: list[str], zoo: Zoo) -> dict[str, Any]:

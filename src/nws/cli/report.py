@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, ZooPath, app, beside, print_json
+from nws.cli.app import Json, ZooPath, app, beside, exists, print_json
 
 
 @app.command
@@ -24,15 +24,18 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Make one self-contained interactive page about a zoo: it opens from disk, with no network."""
-    from nws import report as reports
-    from nws import terminal
     from nws.zoo import Zoo
 
-    made = beside(zoo, "figures")
-    if tables is None and made.is_dir():
+    opened, made = Zoo(zoo), beside(zoo, "figures")
+    if tables is not None:
+        exists(tables)
+    elif made.is_dir():
         tables = made
-    with terminal.spinner(quiet=as_json) as tell:
-        written = reports.write(Zoo(zoo), out, tables, tell)
+    from nws import report as reports  # after everything that may be wrong: it brings PyTorch and scikit-learn
+    from nws import terminal
+
+    with terminal.progress(quiet=as_json) as tell:
+        written = reports.write(opened, out, tables, tell)
     if as_json:
         print_json(asdict(written))
         return

@@ -13,6 +13,7 @@ from nws.cli.app import Json, ZooPath, app, named, positive, print_json, propert
 from nws.errors import NwsError
 from nws.families import FAMILIES
 from nws.families.cnn2020 import PROPERTIES
+from nws.progress import Doing
 
 if TYPE_CHECKING:
     from nws.zoo import Zoo
@@ -106,8 +107,8 @@ def info(
     from nws.zoo import Zoo
 
     if system:
+        from nws.threads import cores
         from nws.train import native_engine
-        from nws.train.runners import cores
 
         facts = {"version": __version__, **native_engine.facts(), "cores": cores(), "python": sys.version.split()[0]}
         if as_json:
@@ -145,8 +146,8 @@ def verify(
     from nws import terminal
     from nws.zoo import Zoo
 
-    with terminal.spinner(quiet=as_json) as tell:
-        report = Zoo(zoo).verify(repair=repair, progress=lambda n, total: tell(f"checked {n} of {total} nets"))
+    with terminal.progress(quiet=as_json) as tell:
+        report = Zoo(zoo).verify(repair=repair, progress=lambda n, of: tell(Doing(f"checked {n:,} of {of:,} nets", n / max(of, 1))))
     if as_json:
         print_json(report.to_dict())
     else:

@@ -86,9 +86,7 @@ class Property:
 
     def label(self, value: Any) -> str:
         """How the value is written in tables, figures and as a class: on/off for switches."""
-        if self.type is bool:
-            return "on" if value else "off"
-        return f"{value:g}" if self.type is float else str(value)
+        return label(bool(value) if self.type is bool else float(value) if self.type is float else value)
 
     def parse(self, text: str) -> Any:
         """The value a user typed; the inverse of `label`."""
@@ -113,6 +111,13 @@ class Property:
     def to_dict(self) -> dict[str, Any]:
         """What zoo.json keeps of it, so that a zoo can be read without the code of its family."""
         return {"name": self.name, "options": list(self.options), "help": self.help, "continuous": self.continuous}
+
+
+def label(value: Any) -> str:
+    """How a value is written in tables, figures and as a class: on/off for switches."""
+    if isinstance(value, bool | np.bool_):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Config:

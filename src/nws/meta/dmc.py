@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nws import device
+from nws import device, threads
 from nws.dropout import Dropout
 from nws.errors import NwsError, unknown
 from nws.meta.batch_norm import BatchNorm
@@ -89,6 +89,7 @@ class DMC(Meta):
     regression; Adam, `learning_rate` times 0.95 `decays` times in the run of `epochs` passes (at most `max_steps` steps).
     Batch norm's statistics are settled after the last step (`settle_norms`).
     `precision` "bfloat16" multiplies in 16 bits while fitting, for processors and GPUs that have instructions for it.
+    One thread, unless the user chose a number (nws.threads).
     Same arguments, data, machine and number of threads: the same weights, bit for bit.
 
     Fitted: `module_`, the net in evaluation mode, (B, L) -> (B, outputs); `n_features_in_`, the slice length L.
@@ -132,6 +133,7 @@ class DMC(Meta):
         loss = _absolute_error if self.regression else nn.functional.cross_entropy
         return self._train(X, targets, self._outputs, loss, progress)
 
+    @threads.one()
     def _train(self, X: Any, targets: torch.Tensor, outputs: int, loss: Loss, progress: Progress | None) -> Self:
         """Learn targets (n, ...) from a net of so many outputs."""
         vectors, self.n_features_in_ = weight_vectors(X, self.slice_length)
@@ -195,6 +197,7 @@ class DMC(Meta):
         self.module_ = net
 
 
+@threads.one()
 def scores(net: Network, X: Any, length: int) -> np.ndarray:
     """(n, outputs) float64 of slices (n, L), a number of them at a time. Refuses X of another length."""
     X = slice_rows(X, length)

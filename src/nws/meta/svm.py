@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from nws import threads
 from nws.errors import unknown
 from nws.meta.contract import READS, Meta, Progress, Shapes, feature_rows, positive, seed
 from nws.meta.linear import least_squares, squared_hinge
@@ -54,6 +55,7 @@ class SVM(Meta):
         self.random_state = random_state
         self.regression = regression
 
+    @threads.one()
     def fit(self, X: Any, y: Any, progress: Progress | None = None) -> Self:
         """X (n, F) statistics, y (n,) labels or numbers. `progress` is not called: this takes seconds."""
         X = feature_rows(X)
@@ -128,6 +130,7 @@ class SVM(Meta):
     def _standardised(self, X: np.ndarray) -> np.ndarray:
         return (X - self.mean_) / self.scale_
 
+    @threads.one()
     def _scores(self, X: Any) -> np.ndarray:
         X = self._standardised(feature_rows(X, self.n_features_in_))
         if self.kernel == "linear":

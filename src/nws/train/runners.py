@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -14,6 +13,7 @@ from nws.families import CNN2020
 from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net
+from nws.threads import cores
 from nws.train.loop import Engine, Job, MakeEngine, Progress, Schedule, train_net
 from nws.train.pool import GivenUp, in_processes
 
@@ -135,11 +135,6 @@ def _best_engine(hp: Config, theta: np.ndarray, images: ImageSet, seed: int) -> 
 
     engine = _torch_engine if why_not(hp, images) else NativeEngine
     return engine(hp, theta, images, seed)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(engine: str) -> int:

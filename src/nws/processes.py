@@ -1,0 +1,260 @@
+"""Processes of one thread each that do one task after another. One may die: what it was at is tried again, or given up."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from types import ModuleType
+from typing import Any
+
+from nws import threads
+from nws.errors import NwsError
+
+_STARTS = 3  # workers in a row that die before they are ready: then no other will be
+_NO_MEMORY = 75  # exit code of a worker that was refused memory
+
+Tell = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """function(state, *arguments, tell), in a worker; all of it is pickled. What `tell` is given is heard by the parent.
+
+    needs   names of what `Pool.lend` holds: given to a worker once, before its first task that needs it
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    needs: tuple[Hashable, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task whose worker died too often, and why in a few words."""
+
+    why: str
+
+
+class Pool:
+    """`workers` processes, started when they are first asked for, that live until `close`.
+
+    prepare   called once in each worker: what it returns is the `state` of all its tasks
+    tries     of a task whose worker dies
+    """
+
+    def __init__(self, workers: int, prepare: Callable[[], Any], tries: int = 1):
+        self.workers, self.prepare, self.tries = workers, prepare, tries
+        self.context = multiprocessing.get_context("spawn")  # fork would copy a process whose threads hold locks
+        self.started: dict[Connection, Any] = {}  # -> process
+        self.ready: set[Connection] = set()
+        self.lent: dict[Hashable, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+        self.has: dict[Connection, set[Hashable]] = {}
+        self.failed_starts = 0
+
+    def lend(self, name: Hashable, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """function(state, *arguments) is called in every worker that gets a task which needs `name`."""
+        self.lent.setdefault(name, (function, arguments))
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        tell: Callable[[int, Any], None] = lambda task, said: None,
+        meanwhile: Callable[[Task], Any] | None = None,
+        all_ready: Callable[[], None] = lambda: None,
+    ) -> Iterator[tuple[int, Any]]:
+        """(position of the task, what its function returned or `Lost`) as each is done, in any order.
+
+        tell        hears (position, what the task told)
+        meanwhile   does a task in this process while no worker is ready yet
+        all_ready   called when there is no worker that has not started up
+
+        An exception of a task is raised here; lack of memory and signals end a worker, and others go on. Closing the iterator, or
+        an exception, ends all workers; NwsError when none can be started.
+        """
+        run = _Run(self, tasks, tell, all_ready)
+        try:
+            while run.waiting or run.busy:
+                run.hire()
+                alone = meanwhile is not None and run.waiting and not self.ready
+                for connection in wait(list(self.started), 0 if alone else None):
+                    assert isinstance(connection, Connection)
+                    if (made := run.answer(connection)) is not None:
+                        yield made
+                if meanwhile is not None and run.waiting and not self.ready:
+                    at = run.waiting.pop()
+                    yield at, meanwhile(tasks[at])
+        except BaseException as ended:
+            if run.waiting or run.busy or not isinstance(ended, GeneratorExit):  # else all was done, and nobody asked for an end
+                self.close()
+            raise
+
+    def start(self) -> Connection:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=_work, args=(theirs, self.prepare, self.threads), daemon=True)
+        with ExitStack() as stack:
+            stack.enter_context(_script_out_of_sight())
+            stack.enter_context(_interrupts_held())
+            stack.enter_context(threads.for_children(self.threads))
+            process.start()
+        theirs.close()  # so that a dead worker is an end of file here
+        self.started[ours], self.has[ours] = process, set()
+        return ours
+
+    @property
+    def threads(self) -> int:
+        """As many as this process would use: sums of floats depend on their number."""
+        return threads.chosen_by_user() or 1
+
+    def forget(self, connection: Connection) -> Any:
+        """A worker that is gone; returns its exit code."""
+        process = self.started.pop(connection)
+        self.ready.discard(connection)
+        del self.has[connection]
+        connection.close()
+        process.join()
+        return process.exitcode
+
+    def close(self) -> None:
+        for process in self.started.values():
+            process.terminate()
+        for connection in list(self.started):
+            self.forget(connection)
+
+
+class _Run:
+    """The tasks of one `Pool.run`."""
+
+    def __init__(self, pool: Pool, tasks: Sequence[Task], tell: Callable[[int, Any], None], all_ready: Callable[[], None]):
+        self.pool, self.tasks, self.tell, self.all_ready = pool, tasks, tell, all_ready
+        self.waiting = list(reversed(range(len(tasks))))
+        self.busy: dict[Connection, int] = {}
+        self.deaths: Counter[int] = Counter()
+
+    def hire(self) -> None:
+        """A worker for every waiting task, as far as the pool may have so many; those that are ready get one each."""
+        idle = [c for c in self.pool.ready if c not in self.busy]
+        for connection in idle[: len(self.waiting)]:
+            self._send(connection)
+        starting = len(self.pool.started) - len(self.pool.ready)
+        for _ in range(min(self.pool.workers - len(self.pool.started), len(self.waiting) - starting)):
+            self.pool.start()
+
+    def _send(self, connection: Connection) -> None:
+        at = self.waiting.pop()
+        self.busy[connection] = at
+        try:
+            for name in self.tasks[at].needs:
+                if name not in self.pool.has[connection]:
+                    connection.send((None, *self.pool.lent[name]))
+                    self.pool.has[connection].add(name)
+            connection.send((True, self.tasks[at].function, self.tasks[at].arguments))
+        except OSError:  # it died since: then its connection ends, and that is seen like any other death
+            pass
+
+    def answer(self, connection: Connection) -> tuple[int, Any] | None:
+        """What a worker has to say, or its end."""
+        try:
+            kind, message = connection.recv()
+        except (EOFError, OSError):  # OSError: in the middle of a message
+            return self._died(connection)
+        if kind == "told":
+            self.tell(self.busy[connection], message)
+            return None
+        if kind == "failed":
+            raise message
+        if kind == "ready":
+            self.pool.ready.add(connection)
+            self.pool.failed_starts = 0
+            if len(self.pool.ready) == len(self.pool.started):
+                self.all_ready()
+            return None
+        return self.busy.pop(connection), message
+
+    def _died(self, connection: Connection) -> tuple[int, Lost] | None:
+        started, at = connection in self.pool.ready, self.busy.pop(connection, None)
+        code = self.pool.forget(connection)
+        why = "memory ran out" if code == _NO_MEMORY else f"exit code {code}"
+        if not started:
+            self.pool.failed_starts += 1
+            if self.pool.failed_starts >= _STARTS:
+                raise NwsError(
+                    f"{_STARTS} workers died while starting ({why}): was memory short? What was finished is kept; the same command "
+                    "goes on from there, if need be with fewer --workers"
+                )
+        elif at is not None:
+            self.deaths[at] += 1
+            if self.deaths[at] >= self.pool.tries:
+                return at, Lost(f"its worker died {self.pool.tries} times, {why}" if self.pool.tries > 1 else why)
+            self.waiting.insert(0, at)  # last of all: by then fewer workers share the memory
+        return None
+
+
+def refuse_what_cannot_be_sent(value: Any, what: str) -> None:
+    """NwsError unless a worker could be given `value`."""
+    try:
+        sent = pickle.dumps(value)
+    except Exception as error:  # whatever a user's object raises
+        raise NwsError(f"{what} cannot be given to workers ({type(error).__name__}): use workers=1") from None
+    if b"__main__" in sent:
+        raise NwsError(f"{what} is defined in the script itself, which workers do not run: use workers=1, or define it in a module")
+
+
+@contextmanager
+def _script_out_of_sight() -> Iterator[None]:
+    """A process that is spawned runs its parent's script first, to know what it defines. Ours need nothing of it, and a script
+    without `if __name__ == "__main__":` would start workers in every worker; one piped into python has no file to run."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C while a worker still imports would print its traceback: it is born with the signal held back."""
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(connection: Connection, prepare: Callable[[], Any], number: int) -> None:
+    """A worker's life: prepare, then one task after another until the parent hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair; it ends us
+    try:
+        state = prepare()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.get_num_threads() != number:
+            torch.set_num_threads(number)
+        connection.send(("ready", None))
+        while True:
+            answered, function, arguments = connection.recv()
+            if answered:
+                connection.send(("done", function(state, *arguments, lambda said: connection.send(("told", said)))))
+            else:
+                function(state, *arguments)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the parent is gone or done
+    except Exception as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # PyTorch says it with a RuntimeError
+            os._exit(_NO_MEMORY)  # at once: without memory nothing more can be relied on
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            error = RuntimeError(f"{type(error).__name__}: {error}")
+        connection.send(("failed", error))

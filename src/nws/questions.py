@@ -1,0 +1,144 @@
+"""A task, put to one meta-classifier about one zoo: which nets it may use, what their labels are, which weights it reads."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nws.errors import NwsError, unknown
+from nws.inputs import Where
+from nws.protocol import Task
+from nws.zoo import Zoo, targets
+from nws.zoo.targets import Target
+
+OWN_SLICE = {"weights": 5000, "statistics": None, "layer-statistics": None}  # when a task leaves the slice to the meta-classifier
+
+
+@dataclass(frozen=True)
+class Question:
+    """A task for one meta-classifier on the nets it may use: y (n, S) are their labels at each snapshot, or floats of a number."""
+
+    task: Task
+    target: Target
+    name: str
+    meta: Any
+    where: Where
+    nets: np.ndarray
+    y: np.ndarray
+    stored: np.ndarray | None
+    notes: tuple[str, ...]
+
+    @builtins.property
+    def regression(self) -> bool:
+        return self.target.kind == "number"
+
+    @builtins.property
+    def classes(self) -> list[str]:
+        return self.target.classes(self.y.ravel().tolist())
+
+    @builtins.property
+    def of_net(self) -> np.ndarray:
+        """(n,): what nets are drawn by. Classes belong to a net; of a number that each snapshot has its own of, the last."""
+        return self.y[:, -1]
+
+    @builtins.property
+    def learned(self) -> Where:
+        """Which weights it learns from; `where` are those it is tested on."""
+        return self.where if self.task.without_at == "both" else replace(self.where, without=())
+
+    def labels(self, nets: np.ndarray) -> np.ndarray:
+        """(m, S) of these nets."""
+        of = {net: k for k, net in enumerate(self.nets.tolist())}
+        return self.y[[of[net] for net in nets.tolist()]]
+
+
+def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
+    where = _where(task, name, meta, zoo)
+    target = targets.target(zoo, task.property)
+    table, notes = zoo.select(
+        target.property.name if target.property else None,
+        part=where.part,
+        slice_length=where.slice_length,
+        converged=task.converged,
+    )
+    table = _only(table, task, zoo, notes)
+    table = _long_enough_stripped(table, where, zoo, notes)
+    table, y = _measured(table, targets.values(zoo, task.property, table.index.to_numpy(), where.snapshots), task, zoo, notes)
+    nets = table.index.to_numpy()
+    if len(set(y.ravel().tolist())) == 1:
+        same = f"{task.property}={y[0, 0]}"
+        raise NwsError(f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {same}")
+    if meta.reads == "layer-statistics" or (meta.reads == "weights" and where.slice_length is None):
+        if where.without and task.without_at == "test":
+            cure = "learn without them, too: --without-at both (in Python without_at='both')"
+            raise NwsError(f"{name} reads every weight at its place and cannot be tested without some: {cure}")
+        layouts = {zoo.layout(int(net)) for net in nets}
+        if len(layouts) > 1:
+            raise NwsError(
+                f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, or dmc on slices"
+            )
+    stored = table["split"].to_numpy() if task.split == "stored" else None
+    return Question(task, target, name, meta, where, nets, y, stored, tuple(notes))
+
+
+def _where(task: Task, name: str, meta: Any, zoo: Zoo) -> Where:
+    """Which weights this meta-classifier reads in this task."""
+    length: Any = OWN_SLICE[meta.reads] if task.slice_length is None else task.slice_length
+    if meta.reads == "layer-statistics" and isinstance(length, int):
+        raise NwsError(
+            f"{name} reads whole nets, not slices of {length:,}: leave the slice out, or use svm-linear-16, svm-rbf-16, dmc"
+        )
+    if length == "whole":
+        length = None
+    return Where(task.part, length, snapshots(task, zoo), task.without)
+
+
+def snapshots(task: Task, zoo: Zoo) -> tuple[int, ...]:
+    """Numbers of those that are read; NwsError when the nets have no such snapshot, or there are no nets."""
+    if zoo.index.empty:
+        raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
+    last = int(zoo.index["snapshots"].min())
+    numbers = task.snapshots or tuple(range(max(1, last - 3), last + 1))
+    if numbers[-1] > last:
+        raise NwsError(f"snapshot {numbers[-1]}: the nets of {zoo.path} have snapshots 1 to {last}")
+    return numbers
+
+
+def _only(table: Any, task: Task, zoo: Zoo, notes: list[str]) -> Any:
+    for name, value in task.only.items():
+        if name not in zoo.properties:
+            raise unknown("only: property", name, zoo.properties)
+        value = zoo.properties[name].check(value)
+        notes.append(f"only nets with {name}={zoo.properties[name].label(value)}")
+        table = table[table[name] == value]
+        if table.empty:
+            raise NwsError(f"no usable net of {zoo.path} has {name}={zoo.properties[name].label(value)}: see `nws info {zoo.path}`")
+    return table
+
+
+def _measured(table: Any, y: np.ndarray, task: Task, zoo: Zoo, notes: list[str]) -> tuple[Any, np.ndarray]:
+    """The nets whose y (n, S) is known at each snapshot."""
+    if y.dtype.kind != "f":
+        return table, y
+    known = np.isfinite(y).all(1)
+    if not known.any():
+        raise NwsError(f"{task.property} was measured of no net of {zoo.path} at these snapshots: name other --snapshots")
+    if not known.all():
+        notes.append(f"{(~known).sum():,} nets left out: their {task.property} was not measured at each of these snapshots")
+    return table[known], y[known]
+
+
+def _long_enough_stripped(table: Any, where: Where, zoo: Zoo, notes: list[str]) -> Any:
+    """The nets that still have a slice once weights are taken out."""
+    if not where.without:
+        return table
+    sizes = [zoo.layout(int(net)).without(where.without).size_of(where.part) for net in table.index]
+    long = np.array(sizes) >= (where.slice_length or 1)
+    if not long.any():
+        raise NwsError(f"no net of {zoo.path} has a slice left without {', '.join(where.without)}: use a shorter slice")
+    if not long.all():
+        notes.append(f"{(~long).sum():,} nets left out: shorter than a slice without {', '.join(where.without)}")
+    return table[long]

@@ -1,0 +1,220 @@
+"""Rounds carried out, here or by worker processes: the same bits either way, and in the same order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nws import threads
+from nws.errors import NwsError
+from nws.inputs import Inputs, Key, Where
+from nws.processes import Lost, Pool, Task, refuse_what_cannot_be_sent
+from nws.progress import Doing, Pace
+from nws.protocol import Round
+from nws.questions import Question
+from nws.zoo import Zoo
+
+ALONE = 1.0  # seconds of work that are done here before workers are started, who take two to be ready
+_CHUNK = 8  # nets whose statistics are one piece of work
+_GUESS = {"statistics": 1.0, "layer-statistics": 2.0, "weights": 60.0}  # seconds of a round, until one was measured
+_CHUNK_GUESS = 0.3
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One round: question.meta learns from drawn.train and reads drawn.test, once for each of `tests`.
+
+    number   of the round: the meta-classifier's random numbers follow from it
+    wanted   whether the fitted meta-classifier is to come back
+    known    it, when it was fitted before
+    """
+
+    question: Question
+    drawn: Round
+    number: int
+    says: str
+    tests: tuple[Where, ...] = ()
+    wanted: bool = False
+    known: Any = None
+
+    @property
+    def kind(self) -> str:
+        return f"{self.question.name}, {self.question.where.slice_length}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it. read: per test probabilities (n, S, K, C) and their labels (C,), or predictions (n, S, K) and None.
+
+    meta    the fitted meta-classifier, if it was wanted or is small
+    """
+
+    read: tuple[tuple[np.ndarray, Any], ...]
+    meta: Any
+    notes: tuple[str, ...]
+    seconds: float
+
+
+def carried_out(works: Sequence[Work], inputs: Inputs, tell: Tell) -> Iterator[Done]:
+    """What came of each, in order, as soon as it and all before it are done.
+
+    NwsError when a worker dies; closing the iterator, or Ctrl-C, ends the workers.
+    """
+    if inputs.workers == 1:
+        pace = Pace([(work.kind, _GUESS[work.question.meta.reads]) for work in works])
+        for work in works:
+            tell(Doing(work.says, pace.share))
+            done = _round(inputs, work, partial(_hear, tell, work.says, pace))
+            pace.done(work.kind, done.seconds)
+            yield done
+        return
+    needs = _statistics(works, inputs, tell)
+    tasks = [Task(_round, (work,), tuple(keys)) for work, keys in zip(works, needs)]
+    pace = Pace([(work.kind, _GUESS[work.question.meta.reads]) for work in works])
+    found: dict[int, Done] = {}
+    due = 0
+
+    def hear(at: int, said: str) -> None:
+        _hear(tell, works[at].says, pace, said)
+
+    for at, done in _spread(inputs, tasks, hear, patient=any(work.question.meta.reads == "weights" for work in works)):
+        found[at] = done
+        pace.done(works[at].kind, done.seconds)
+        tell(Doing(works[at].says, pace.share))
+        while due in found:
+            yield found.pop(due)
+            due += 1
+
+
+def _hear(tell: Tell, says: str, pace: Pace, said: str) -> None:
+    tell(Doing(f"{says}, {said}", pace.share))
+
+
+def _statistics(works: Sequence[Work], inputs: Inputs, tell: Tell) -> list[list[Any]]:
+    """Compute what the rounds will read, each net once whoever reads it, and lend it to the workers.
+
+    Returns for each round the names under which the pool lends what it needs.
+    """
+    read: dict[Key, dict[int, None]] = {}
+    asked: list[list[Key]] = []
+    for work in works:
+        reads, question = work.question.meta.reads, work.question
+        keys = []
+        if reads != "weights":
+            if work.known is None:
+                keys.append((inputs.key(reads, question.learned, False), work.drawn.train))
+            keys += [(inputs.key(reads, where, True), work.drawn.test) for where in work.tests]
+        for key, drawn in keys:
+            read.setdefault(key, {}).update(dict.fromkeys(drawn.tolist()))
+        asked.append([key for key, _ in keys])
+    missing = [(key, inputs.unknown(key, wanted)) for key, wanted in read.items()]
+    chunks = [(key, nets[k : k + _CHUNK]) for key, nets in missing for k in range(0, len(nets), _CHUNK)]
+    tasks = [Task(_chunk, (key, nets)) for key, nets in chunks]
+    pace = Pace([(str(key), _CHUNK_GUESS) for key, _ in chunks])
+    done, of = 0, sum(len(nets) for _, nets in chunks)
+    for at, (rows, seconds) in _spread(inputs, tasks, lambda at, said: None, quick=True):
+        key, nets = chunks[at]
+        inputs.learn(key, nets, rows)
+        pace.done(str(key), seconds)
+        done += len(nets)
+        tell(Doing(f"statistics of weights, net {done:,} of {of:,}", pace.share))
+    names = {key: (key, tuple(wanted)) for key, wanted in read.items()}
+    pool = _pool(inputs)
+    for key, wanted in read.items():
+        pool.lend(names[key], _learn, (key, list(wanted), inputs.known(key, wanted)))
+    return [[names[key] for key in keys] for keys in asked]
+
+
+def _spread(
+    inputs: Inputs, tasks: Sequence[Task], tell: Callable[[int, Any], None], quick: bool = False, patient: bool = False
+) -> Iterator[tuple[int, Any]]:
+    """(position, answer) as each is done: by this process for a second in all, for little work is over before a worker is ready.
+
+    quick     pieces are small: this process goes on with them until a worker is ready
+    patient   they are long: workers are started at once
+    """
+    left = list(enumerate(tasks))
+    pool = _pool(inputs)
+    while left and not pool.started and (len(left) == 1 or (inputs.alone < ALONE and not patient)):
+        at, task = left.pop(0)
+        started = time.perf_counter()
+        answer = task.function(inputs, *task.arguments, partial(tell, at))
+        inputs.alone += time.perf_counter() - started
+        yield at, answer
+    if not left:
+        return
+    rest = [task for _, task in left]
+    if not pool.started:
+        refuse_what_cannot_be_sent(rest, "this meta-classifier")
+
+    def meanwhile(task: Task) -> Any:
+        return task.function(inputs, *task.arguments, lambda said: None)
+
+    for k, answer in pool.run(rest, lambda k, said: tell(left[k][0], said), meanwhile if quick else None):
+        if isinstance(answer, Lost):
+            pool.close()
+            raise NwsError(
+                f"a worker died ({answer.why}): was memory short? What was finished is kept; the same command goes on from there, "
+                "if need be with fewer --workers"
+            )
+        yield left[k][0], answer
+
+
+def _pool(inputs: Inputs) -> Pool:
+    if inputs.pool is None:
+        inputs.pool = Pool(inputs.workers, partial(_prepared, inputs.zoo, inputs.seed, inputs.test_slices))
+    return inputs.pool
+
+
+def _prepared(zoo: Zoo, seed: int, test_slices: int) -> Inputs:
+    from nws import meta  # noqa: F401  (so that a worker says it is ready when it is)
+
+    return Inputs(zoo, seed, test_slices)
+
+
+def _learn(inputs: Inputs, key: Any, nets: list[int], rows: list[np.ndarray]) -> None:
+    inputs.learn(key, nets, rows)
+
+
+def _chunk(inputs: Inputs, key: Any, nets: list[int], tell: Tell) -> tuple[list[np.ndarray], float]:
+    started = time.perf_counter()
+    return inputs.known(key, nets), time.perf_counter() - started
+
+
+def _round(inputs: Inputs, work: Work, tell: Tell) -> Done:
+    started = time.perf_counter()
+    with threads.one():
+        fitted = work.known or _fit(work.question, inputs, work.drawn, work.number, tell)
+        read = tuple(_read(fitted, where, inputs, work.drawn.test) for where in work.tests)
+    back = fitted if work.wanted or hasattr(fitted, "coefficients_") else None
+    return Done(read, back, tuple(getattr(fitted, "notes_", ())), time.perf_counter() - started)
+
+
+def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -> Any:
+    from sklearn.base import clone
+
+    fitted = clone(question.meta).set_params(regression=question.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
+    x = inputs.rows(fitted.reads, question.learned, drawn.train, test=False)
+    y = question.labels(drawn.train).ravel()  # as the rows: net by net, snapshot by snapshot, as often as there are slices
+    y = np.repeat(y, len(x) // len(y))
+    if fitted.reads != "weights":
+        return fitted.fit(x, y)
+    fitted.set_params(slice_length=question.where.slice_length)
+    return fitted.fit(x, y, progress=lambda step, steps, loss: tell(f"step {step} of {steps}, loss {loss:.2f}"))
+
+
+def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:
+    """Probabilities (n, S, K, C) and their labels (C,), or for a regression predictions (n, S, K) and None."""
+    x = inputs.rows(fitted.reads, where, nets, test=True)
+    shape = len(nets), len(where.snapshots), -1
+    if fitted.regression:
+        return fitted.predict(x).reshape(shape), None
+    probability = fitted.predict_proba(x)
+    return probability.reshape(*shape, probability.shape[-1]), fitted.classes_

@@ -1,0 +1,8 @@
+"""Names that a user may write, known before what they stand for is imported: a wrong one is refused at once.
+
+tests/test_refusals.py holds them equal to what there is.
+"""
+
+META_CLASSIFIERS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480", "dmc")  # nws.meta.METAS
+FIGURES = tuple(f"figure{number}" for number in range(1, 22))  # nws.gallery.FIGURES
+MEASURED = ("test_accuracy", "train_accuracy", "validation_accuracy")  # nws.zoo.targets.MEASURED; a family may have others
