@@ -240,9 +240,9 @@ def test_an_ordinary_net_of_ten_classes_is_not_doubted_for_its_ten_outputs(zoo_o
         assert [a.distance for a in ten.answers] == [a.distance for a in twenty.answers]
         assert max(a.percentile for a in ten.answers) < UNFAMILIAR
     six = auditing.examine(specimen(net, tuple(range(6, 20))), auditors)
-    assert "Other sizes: 6 classes, in the zoo 10." in six.reasons
+    assert "Other sizes: it has 6 classes, the nets of the zoo have 10." in six.reasons
     one = auditing.examine(specimen(net, tuple(range(1, 20))), auditors)
-    assert "Other sizes: 1 class, in the zoo 10." in one.reasons
+    assert "Other sizes: it has 1 class, the nets of the zoo have 10." in one.reasons
     assert [auditing.share(p) for p in (0.2, 12.0, 99.4, 99.7)] == ["none", "12%", "99%", "all"]
 
 

@@ -299,7 +299,7 @@ def test_results_are_what_they_must_be(tmp_path):
         {"zoo": 3},
         {"n_train": "3"},
         {"only": 3},
-        {"only": {"x": 1}},
+        {"only": {"x": [1]}},
         {"about": "a"},
         {"snapshots": "a"},
         {"snapshots": [[]]},

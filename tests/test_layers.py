@@ -22,6 +22,7 @@ TIERS = (
     {"tables"},
     {"results", "terminal"},
     {"evaluation", "sampling"},
+    {"bars"},
     {"tally", "rounds"},
     {"questions"},
     {"protocol"},

@@ -232,6 +232,8 @@ def _result(row: dict[str, Any]) -> Result:
     for f in fields(Result):
         if f.name in values and not _fits(values[f.name], str(f.type)):
             raise ValueError(f"{f.name}={values[f.name]!r}"[:80])
+    if not all(isinstance(value, str | int | float) for value in values.get("only", {}).values()):
+        raise ValueError(f"only={values['only']!r}"[:80])
     return Result(**values)
 
 

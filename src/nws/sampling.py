@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nws import images as image_sets
+from nws.bars import SamplingBar
 from nws.errors import NwsError, unknown
 from nws.families import CNN2020, Family
 from nws.families.space import Config, Space
@@ -66,10 +67,8 @@ def sample(
     if tell is not None:
         fill(zoo, configs, sets, schedule, workers=workers, engine=engine, tell=tell)
         return zoo
-    from nws import terminal
-
     done = len(finished(zoo, len(configs)))
-    with terminal.SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda said: None) as bar:
+    with SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda said: None) as bar:
         fill(zoo, configs, sets, schedule, workers=workers, engine=engine, tell=bar)
     return zoo
 

@@ -64,7 +64,7 @@ def beside(zoo: Path, what: str) -> Path:
 
 def exists(path: Path) -> None:
     if not path.exists():
-        raise NwsError(f"{path} cannot be read (No such file or directory): name a file or folder that exists")
+        raise NwsError(f"{path} does not exist: name a file or folder that does")
 
 
 def positive(**values: int | None) -> None:

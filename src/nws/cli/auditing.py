@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nws.cli.app import Json, app, exists, print_json
+from nws.errors import NwsError
 
 
 @app.command
@@ -31,8 +32,10 @@ def audit(
     Widths, depths, filter size and batch norm are read from FILE, whatever the meta-classifiers say.
     Exit code 0: a meta-classifier answered, or none was named. 2: none of those named could answer, or FILE cannot be read.
     """
-    for path in (file, *(models or [])):
-        exists(path)
+    exists(file)
+    for path in models or []:
+        if not path.exists() and not path.with_name(f"{path.name}.json").exists():
+            raise NwsError(f"{path} does not exist: name a saved meta-classifier, or a folder of them")
     from nws import auditing, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
     with terminal.progress(quiet=as_json) as tell:

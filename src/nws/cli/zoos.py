@@ -13,12 +13,23 @@ from nws.cli.app import Json, ZooPath, app, named, positive, print_json, propert
 from nws.errors import NwsError
 from nws.families import FAMILIES
 from nws.families.cnn2020 import PROPERTIES
+from nws.families.space import Space
 from nws.progress import Doing
 
 if TYPE_CHECKING:
     from nws.zoo import Zoo
 
 _OPTIONS = "; ".join(f"{p.name}: {', '.join(p.label(o) for o in p.options)}" for p in PROPERTIES.values())
+
+
+Narrow = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set",
+        negative="",
+        help=f"Values to draw a property from, e.g. --set optimizer=adam,rmsprop; may be repeated. cnn2020 has {_OPTIONS}",
+    ),
+]
 
 
 @app.command
@@ -54,14 +65,7 @@ def sample(
         Literal["auto", "native", "torch", "gpu"],
         Parameter(help="What computes the training steps; auto: native where built, else torch, never the GPU."),
     ] = "auto",
-    narrow: Annotated[
-        list[str] | None,
-        Parameter(
-            name="--set",
-            negative="",
-            help=f"Values to draw a property from, e.g. --set optimizer=adam,rmsprop; may be repeated. Default: {_OPTIONS}",
-        ),
-    ] = None,
+    narrow: Narrow = None,
     as_json: Json = False,
 ) -> None:
     """Train nets with random hyper-parameters into a zoo. Ctrl-C stops it cleanly; the same command goes on."""
@@ -69,9 +73,7 @@ def sample(
     from nws import sampling, terminal
     from nws.train import Schedule
 
-    kind = families.named(family)
-    (spaced,) = named(space or next(iter(kind.spaces)), "space", kind.spaces)
-    chosen = kind.spaces[spaced].with_(**property_values("--set", narrow or [], kind.space.properties))
+    chosen = _chosen(family, space, narrow or [])
     if images is not None:
         chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
     positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
@@ -217,6 +219,13 @@ def demo(
     else:
         terminal.out.print(terminal.results(rows))
         terminal.console.print(f"the zoo is {out / 'zoo'}, the figure {out / 'demo.png'}, the rows {out / 'results.json'}")
+
+
+def _chosen(family: str, space: str | None, narrow: list[str]) -> Space:
+    """The space that nets are drawn from."""
+    kind = families.named(family)
+    (name,) = named(space or next(iter(kind.spaces)), "space", kind.spaces)
+    return kind.spaces[name].with_(**property_values("--set", narrow, kind.space.properties))
 
 
 def _show_summary(zoo: Zoo, as_json: bool) -> None:

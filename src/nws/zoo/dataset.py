@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ class ZooDataset(Dataset[tuple[torch.Tensor, ...]]):
              piece stands; mask (T,) is True for tokens, False for what fills up to the largest net. `collate` cuts what a whole
              batch does not need
 
+    which: `split`, `part` and `converged` of `Zoo.select`.
     Safe with any number of workers: each opens the zoo's files by itself. Rows go net by net; a net's snapshots are near-twins,
     so split by net: split="train" and "test", or `numbers`, the net of each item.
     """
@@ -43,15 +44,15 @@ class ZooDataset(Dataset[tuple[torch.Tensor, ...]]):
         view: str = "weights",
         *,
         snapshots: Sequence[int] | None = None,
-        split: str | None = None,
-        part: str = "all",
         slice_length: int = 5000,
         per_vector: int | None = None,
+        **which: Any,
     ):
+        part = which.get("part", "all")
         if view not in VIEWS:
             raise unknown("view", view, VIEWS)
         asked = targets.target(zoo, target)
-        frame, self.notes = zoo.select(split=split, part=part, slice_length=slice_length if view == "slices" else None)
+        frame, self.notes = zoo.select(**which, slice_length=slice_length if view == "slices" else None)
         nets = frame.index.to_numpy()
         times = [int(frame["snapshots"].min())] if snapshots is None else [int(s) for s in snapshots]
         found = targets.values(zoo, target, nets, times)  # (n, S)

@@ -15,6 +15,8 @@ from nws.zoo.splits import SPLITS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nws.zoo.zoo import Zoo
+
 # Test accuracy at the last snapshot from which a net counts as converged (section C of the paper).
 THRESHOLDS = {"mnist": 0.80, "cifar10": 0.25, "svhn": 0.50, "stl10": 0.25, "fashion": 0.50}
 # Other image sets: of ten classes, two and a half times chance, as the paper's most lenient ones.
@@ -128,3 +130,21 @@ def rows(frame: pd.DataFrame, snapshots: Any) -> tuple[np.ndarray, np.ndarray]:
         wrong = wanted.min() if wanted.min() < 1 else wanted.max()
         raise NwsError(f"net {net} has no snapshot {wrong}: use 1 to {fewest}")
     return numbers.repeat(len(wanted)), np.tile(wanted, len(numbers))
+
+
+def load(
+    zoo: Zoo, property: str, snapshots: Any, part: str, slice_length: int | None, balance: bool, seed: int, **which: Any
+) -> tuple[Any, np.ndarray]:
+    """See `Zoo.load`."""
+    frame, _ = zoo.select(property, part=part, slice_length=slice_length, **which)
+    if balance:
+        frame = balanced(frame, zoo.properties[property], seed)
+    nets, times = rows(frame, snapshots)
+    y = np.array(frame[property].tolist()).repeat(len(nets) // len(frame))
+    if slice_length is None:
+        vectors = zoo.vectors(nets, times, part)
+        return (np.stack(vectors) if len({len(v) for v in vectors}) == 1 else vectors), y
+    where = [zoo.layout(number).part(part) for number in nets.tolist()]
+    rng = np.random.default_rng(seed)
+    starts = rng.integers([w.start for w in where], [w.stop - slice_length + 1 for w in where])
+    return zoo.slices(nets, times, starts, slice_length), y

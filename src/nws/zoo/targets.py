@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nws.errors import unknown
 from nws.families.space import Property
-from nws.zoo.zoo import Zoo
+
+if TYPE_CHECKING:
+    from nws.zoo.zoo import Zoo
 
 
 @dataclass(frozen=True)

@@ -342,18 +342,7 @@ class Zoo:
         X is (n, P) float32, or a list of n vectors where nets differ in size. Rows go net by net, in the order of their numbers,
         and within a net in the order of `snapshots`. They are near-twins: cross-validate by net, or use split="train" and "test".
         """
-        frame, _ = self.select(property, part=part, slice_length=slice_length, **which)
-        if balance:
-            frame = selection.balanced(frame, self._property(property), seed)
-        nets, times = selection.rows(frame, snapshots)
-        y = np.array(frame[property].tolist()).repeat(len(nets) // len(frame))
-        if slice_length is None:
-            vectors = self.vectors(nets, times, part)
-            return (np.stack(vectors) if len({len(v) for v in vectors}) == 1 else vectors), y
-        where = [self.layout(number).part(part) for number in nets.tolist()]
-        rng = np.random.default_rng(seed)
-        starts = rng.integers([w.start for w in where], [w.stop - slice_length + 1 for w in where])
-        return self.slices(nets, times, starts, slice_length), y
+        return selection.load(self, property, snapshots, part, slice_length, balance, seed, **which)
 
     def torch(self, target: str, view: str = "weights", **options: Any) -> ZooDataset:
         """The zoo as a `torch.utils.data.Dataset` of (x, y), or of tokens (x, mask, y); see `nws.zoo.dataset.ZooDataset`.

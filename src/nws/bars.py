@@ -1,0 +1,154 @@
+"""Progress on a terminal or in a notebook: bars with the time left, or plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from nws.net import Net
+from nws.progress import Doing
+from nws.train.loop import Progress as Record
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)  # progress and notes; results go to stdout
+PLAIN_SECONDS = 30  # between plain lines, where nobody watches
+
+
+class SamplingBar:
+    """Nets done, nets/hour, images/s and time left, and a line per net in training; plain lines when nobody watches."""
+
+    def __init__(self, total: int, done: int):
+        self.total, self.done, self.fresh, self.images = total, done, 0, 0
+        self.started = time.monotonic()
+        self.lines: dict[int, TaskID] = {}
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[said]}"), console=console
+        )
+        self.whole = self.bar.add_task("nets", total=total, completed=done, said="")
+
+    def __call__(self, said: Record | Net) -> None:
+        if isinstance(said, Net):
+            self._finished(said)
+        else:
+            self._record(said)
+
+    def _record(self, record: Record) -> None:
+        self.images += record.images
+        if record.number not in self.lines:
+            self.lines[record.number] = self.bar.add_task(f"  net {record.number}", total=None, said="")
+        text = f"epoch {record.epoch}, validation {record.validation_accuracy:.1%}"
+        self.bar.update(self.lines[record.number], said=text)
+        self.bar.update(self.whole, said=self._rate())
+
+    def _finished(self, net: Net) -> None:
+        self.done += 1
+        self.fresh += 1
+        if net.number in self.lines:
+            self.bar.remove_task(self.lines.pop(net.number))
+        self.bar.update(self.whole, completed=self.done, said=self._rate())
+        if not console.is_terminal:
+            ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
+            dataset = net.hp.to_dict().get("dataset", "image set not recorded")
+            said = f"net {net.number}: {dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
+            console.print(f"{said} [{self._rate()}]", markup=False)
+
+    def _rate(self) -> str:
+        elapsed = max(time.monotonic() - self.started, 1e-9)
+        said = f"{self.done} of {self.total}, {self.images / elapsed:,.0f} images/s"
+        if self.fresh:
+            left = (self.total - self.done) * elapsed / self.fresh
+            said += f", {3600 * self.fresh / elapsed:,.0f} nets/h, {duration(left)} left"
+        return said
+
+    def __enter__(self) -> SamplingBar:
+        if console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if console.is_terminal:
+            self.bar.stop()
+
+
+@contextlib.contextmanager
+def progress(quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Says what is being done, for how long, and how long it will take; yields tell(doing), see nws.progress.Doing.
+
+    On a terminal one line with a bar, all the time; else a plain line every half minute.
+    """
+    said = Pacing()
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), Said(said), console=console
+    )
+    line = bar.add_task("", total=None)
+    printed = time.monotonic()
+
+    def tell(doing: str) -> None:
+        nonlocal printed
+        said.hear(getattr(doing, "share", None))
+        if live:
+            bar.update(line, description=str(doing), total=1 if said.share is not None else None, completed=said.share or 0)
+        elif not quiet and time.monotonic() > printed + PLAIN_SECONDS:
+            printed = time.monotonic()
+            console.print(f"{doing} ({said})", markup=False)
+
+    live = console.is_terminal and not quiet
+    with bar if live else contextlib.nullcontext():
+        yield tell
+        bar.remove_task(line)
+
+
+class Pacing:
+    """How long it has taken, and, once some of it is done, how long the rest will take."""
+
+    def __init__(self) -> None:
+        self.started = self.since = time.monotonic()
+        self.share: float | None = None
+        self.first = 0.0  # share at `since`
+
+    def hear(self, share: float | None) -> None:
+        if share is not None and (self.share is None or share < self.share - 0.05):  # other work has begun
+            self.since, self.first = time.monotonic(), share
+        if share is not None:
+            self.share = share
+
+    def __str__(self) -> str:
+        now = time.monotonic()
+        said = f"{duration(now - self.started)} elapsed"
+        if self.share is not None and self.share > self.first + 0.01 and now > self.since + 1:
+            left = (now - self.since) / (self.share - self.first) * (1 - self.share)
+            said += f", {duration(left)} left"
+        return said
+
+
+class Said(ProgressColumn):
+    """Times as `Pacing` says them, at every refresh."""
+
+    def __init__(self, pacing: Pacing):
+        super().__init__()
+        self.pacing = pacing
+
+    def render(self, task: Task) -> Text:
+        return Text(str(self.pacing))
+
+
+def counted(tell: Callable[[str], None], what: str = "nets") -> Callable[[int, int, str], None]:
+    """tell(done, of, where) that says how many of them are done."""
+
+    def said(done: int, of: int, where: str) -> None:
+        tell(Doing(f"{done:,} of {of:,} {what}", done / max(of, 1)))
+
+    return said
+
+
+def duration(seconds: float) -> str:
+    seconds = round(seconds)
+    if seconds < 100:
+        return f"{seconds} s"
+    if seconds < 600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
