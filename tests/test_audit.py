@@ -68,7 +68,7 @@ def test_a_file_is_read_as_the_zoo_reads_the_net(made, written):
     for answer in found.answers:
         auditor = auditing.load(made.models / answer.model)
         where = Where("all", auditor.slice_length, (SNAPSHOTS,))
-        rows = inputs.rows(auditor.meta.reads, where, np.array([HELD]), test=True)
+        rows = inputs.rows(auditor.meta.representation, where, np.array([HELD]), test=True)
         expected = auditor.meta.predict_proba(rows)
         assert_allclose([e.probabilities for e in answer.evidence], expected)
         assert_allclose(answer.probabilities, auditor.calibration.probabilities(expected))

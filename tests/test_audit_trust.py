@@ -18,6 +18,7 @@ from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import Layout
 from nws.report import audit_html
+from nws.representations import named
 from nws.zoo import Zoo
 
 UNUSED = tuple(range(10, 20))
@@ -27,6 +28,7 @@ class Says:
     """A meta-classifier that says the same of every net."""
 
     reads, regression, n_features_in_ = "statistics", False, 16
+    representation = named("statistics")
 
     def __init__(self, **probabilities):
         self.classes_ = np.array(list(probabilities))

@@ -106,7 +106,7 @@ def test_the_command_line_takes_a_users_module(tmp_path: Path) -> None:
     [
         ("nowhere:Bow", "neither in this folder nor installed"),
         ("json:Bow", "json has no Bow"),
-        ("json:loads", "is no family"),
+        ("json:loads", "this is no family"),
         ("cnn2021", "use one of cnn2020, mlp"),
     ],
 )

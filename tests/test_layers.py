@@ -28,6 +28,7 @@ TIERS = (
     {"protocol"},
     {"inputs"},
     {"meta", "zoo"},
+    {"representations"},
     {"features", "train"},
     {"images", "augment", "weights"},
     {"net", "device"},

@@ -13,6 +13,7 @@ from nws.analysis.study import Study
 from nws.evaluation import Fitted
 from nws.inputs import Inputs
 from nws.protocol import Round
+from nws.representations import named
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,7 @@ class Says:
     """Reads raw weights, and says adam where the first weight of a slice is what it was told."""
 
     reads = "weights"
+    representation = named("weights")
     classes_ = np.array(["adam", "momentum"])
 
     def __init__(self, first):

@@ -17,6 +17,7 @@ from nws.families import cnn2020 as cnn
 from nws.inputs import Inputs, Where
 from nws.net import HISTORY, Net
 from nws.protocol import Task, draw_round, interval
+from nws.representations import named
 from nws.zoo import Zoo
 
 SPACE = nws.FIXED.with_(
@@ -52,6 +53,7 @@ class Spy(ClassifierMixin, BaseEstimator):
     """Remembers nothing but counts classes: always says the first class. Records which rows it was given."""
 
     reads = "statistics"
+    representation = named("statistics")
     seen: list = []  # noqa: RUF012
 
     def __init__(self, regression=False, random_state=0):
@@ -132,8 +134,8 @@ def test_slices_and_votes(zoo):
 
 def test_layer_wise_features_and_parts(zoo):
     where = Where("conv", None, (3,))
-    x = Inputs(zoo).rows("layer-statistics", where, [0, 1], test=False)
-    whole = Inputs(zoo).rows("layer-statistics", Where("all", None, (3,)), [0, 1], test=False)
+    x = Inputs(zoo).rows(named("layer-statistics"), where, [0, 1], test=False)
+    whole = Inputs(zoo).rows(named("layer-statistics"), Where("all", None, (3,)), [0, 1], test=False)
     assert whole.shape == (2, 480)
     np.testing.assert_array_equal(x, whole[:, : x.shape[1]])
     assert x.shape[1] == 3 * 6 * 16
@@ -232,7 +234,7 @@ def marked(tmp_path_factory):
 @pytest.mark.parametrize("length", [None, 30])
 def test_no_row_has_seen_what_is_left_out(marked, reads, test, length):
     for without, seen in (((), True), (("bias",), False)):
-        x = Inputs(marked).rows(reads, Where("fc", length, (2, 3), without), np.array([0, 1]), test)
+        x = Inputs(marked).rows(named(reads), Where("fc", length, (2, 3), without), np.array([0, 1]), test)
         assert (max(np.abs(row).max() for row in x) > MARK / 1000) == seen
 
 
@@ -312,7 +314,7 @@ def test_saved_models_load_and_predict_what_they_predicted(zoo, tmp_path):
     assert loaded.about_["property"] == "optimizer"
     held_out = loaded.about_["test_nets"]
     assert not set(held_out) & set(loaded.about_["train_nets"])
-    x = Inputs(zoo).rows("statistics", Where("all", None, (3,)), held_out, test=True)
+    x = Inputs(zoo).rows(named("statistics"), Where("all", None, (3,)), held_out, test=True)
     said = loaded.predict(x)
     assert np.mean(said == zoo.index.loc[held_out, "optimizer"].to_numpy()) > 0.9
 

@@ -9,6 +9,7 @@ from written_zoo import written_zoo
 from nws import results, tables
 from nws.analysis.study import Effort, Study
 from nws.inputs import Inputs
+from nws.representations import named
 from nws.zoo import Zoo
 
 TINY = Effort(
@@ -78,7 +79,7 @@ def test_the_first_dmc_is_the_one_that_was_tested(zoo, tmp_path, monkeypatch):
     monkeypatch.setattr("nws.rounds._fit", lambda *a, **k: pytest.fail("trained twice"))
     monkeypatch.setattr(results, "fits", lambda *a, **k: pytest.fail("trained twice"))
     fitted = Study(Inputs(Zoo(zoo.path)), TINY, tmp_path).first_dmc(task)
-    x = study.inputs.rows("weights", results_where(study, task), fitted.drawn.test, test=True)
+    x = study.inputs.rows(named("weights"), results_where(study, task), fitted.drawn.test, test=True)
     truth = zoo.index.loc[fitted.drawn.test, "optimizer"].to_numpy().repeat(len(x) // len(fitted.drawn.test))
     assert np.mean(fitted.meta.predict(x) == truth) == pytest.approx(row.accuracy)
     assert (len(fitted.drawn.train), len(fitted.drawn.test)) == (row.n_train, row.n_test)

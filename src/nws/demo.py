@@ -40,7 +40,8 @@ def run(out: str | Path, nets: int = 72, workers: int | None = None) -> list[Res
 
 
 def classify(zoo: Zoo, out: Path, workers: int = 1) -> list[Result]:
-    rows, last = [], tuple(range(17, 21))
+    rows: list[Result] = []
+    last = tuple(range(17, 21))
     settings = {"dmc": {"max_steps": DMC_STEPS}}
     with terminal.progress() as tell, Inputs(zoo, workers=workers) as inputs:
         for name in PROPERTIES:

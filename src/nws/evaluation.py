@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -13,7 +13,7 @@ import numpy as np
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
 from nws.inputs import Inputs, Where
-from nws.protocol import Result, Round, Task, draw_folds, draw_round
+from nws.protocol import Result, Results, Round, Task, draw_folds, draw_round
 from nws.questions import Question, question
 from nws.rounds import Done, Work, carried_out
 from nws.tally import Tally
@@ -27,7 +27,7 @@ Keep = Callable[[Task, str, Any, Round], None]
 
 def evaluate(
     metas: Any,
-    tasks: Task | Sequence[Task],
+    tasks: str | Task | Sequence[str | Task],
     zoo: Zoo | Inputs,
     *,
     rounds: int = 10,
@@ -35,10 +35,12 @@ def evaluate(
     workers: int = 1,
     tell: Tell = lambda doing: None,
     keep: Keep | None = None,
-) -> list[Result]:
-    """Every meta-classifier on every task: one `Result` each.
+) -> Results:
+    """Every meta-classifier on every task: a list of one `Result` each, and a table of them (`.frame`).
 
-    metas    a name of `nws.meta.METAS`, an estimator, or a list or dict (name -> estimator) of them
+    metas    a name of `nws.meta.METAS`, an estimator or pipeline of scikit-learn, `nws.meta.TorchReader(module)`, or a list or
+             dict (name -> either) of them
+    tasks    what is to be read: a name of a target ("optimizer", "test_accuracy"), a `Task`, or a list of them
     zoo      a zoo, or its `Inputs`, which have a seed and workers of their own, and remember what they computed
     seed     of splits, slices and meta-classifiers: 0, or that of the `Inputs`; another one beside them is refused
     workers  processes of one thread each that share the rounds; the results are those of one, bit for bit
@@ -47,15 +49,17 @@ def evaluate(
 
     NwsError for a question that cannot be put to this zoo, and when a worker dies.
     """
-    given, named = [tasks] if isinstance(tasks, Task) else list(tasks), _named(metas)
+    named = meta_classifiers.named(metas)
+    given = [Task(one) if isinstance(one, str) else one for one in ([tasks] if isinstance(tasks, str | Task) else tasks)]
     with ExitStack() as stack:
         inputs = stack.enter_context(Inputs.of(zoo, seed, workers))
-        questions = [question(task, name, meta, inputs.zoo) for task in given for name, meta in named]  # bad ones fail at once
+        # Bad ones fail before any work.
+        questions = [question(task, name, meta, inputs.zoo) for task in given for name, meta in named.items()]
         groups = [(alike, keep) for alike in trained_alike(questions)]
         rows: dict[int, Result] = {}
         for (alike, _), answered in zip(groups, answers(groups, inputs, rounds, tell)):
             rows |= zip(map(id, alike), answered)
-    return [rows[id(question)] for question in questions]
+    return Results(rows[id(question)] for question in questions)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def fits(
     meta: Any, task: Task, zoo: Zoo | Inputs, *, rounds: int = 10, seed: int | None = None, tell: Tell = lambda doing: None
 ) -> Iterator[Fitted]:
     """The fitted meta-classifiers themselves, round by round: the same ones that `evaluate` tests."""
-    ((name, made),) = _named(meta)
+    ((name, made),) = meta_classifiers.named(meta).items()
     with Inputs.of(zoo, seed) as inputs:
         works = _works([question(task, name, made, inputs.zoo)], f"{task.property}, {name}", inputs, rounds, wanted=range(rounds))
         for work, done in zip(works, carried_out(works, inputs, tell)):
@@ -99,7 +103,7 @@ def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, tell: Tel
 
     NwsError for a property without classes: what comes out is there to be calibrated.
     """
-    ((name, made),) = _named(meta)
+    ((name, made),) = meta_classifiers.named(meta).items()
     asked = question(task, name, made, inputs.zoo)
     if asked.regression:
         raise NwsError(f"{task.property} is a number, which has no probabilities: name a property with classes")
@@ -117,14 +121,6 @@ def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, tell: Tel
             for at, one in zip(np.flatnonzero(fold == k), said):
                 probability[at] = one
     return HeldOut(done.meta, asked.where, nets, asked.labels(nets)[:, 0], fold, np.stack(probability))
-
-
-def _named(metas: Any) -> list[tuple[str, Any]]:
-    if isinstance(metas, Mapping):
-        return list(metas.items())
-    if isinstance(metas, str) or not isinstance(metas, Iterable):
-        metas = [metas]
-    return [(m, meta_classifiers.make(m)) if isinstance(m, str) else (type(m).__name__, m) for m in metas]
 
 
 def trained_alike(questions: list[Question]) -> list[list[Question]]:

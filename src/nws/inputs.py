@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from nws import features
 from nws.errors import NwsError
 from nws.layout import Layout
 from nws.processes import Pool
+from nws.representations import Cache, Representation
 from nws.zoo import Zoo
 
 TRAIN_SLICES = 10  # random slices of each vector on which local statistics are learned (the paper's local SVMs)
 TEST_SLICES = 10  # evenly spread slices of each vector on which everything local is tested
 
 
-Key = tuple[str, "Where", bool]  # what is read, where, and whether in test slices
+Key = tuple[Representation, "Where", bool]  # what is read, where, and whether in test slices
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,6 @@ def evenly(size: int, length: int, count: int) -> np.ndarray:
     return np.round(np.linspace(0, size - length, count)).astype(np.int64)
 
 
-def layer_rows(theta: np.ndarray, layout: Layout, part: str) -> np.ndarray:
-    """The layer-wise statistics of a part: theta (..., P) -> (..., F)."""
-    found = features.layer_statistics(theta, layout)
-    of = {t.name: t.part for t in layout.tensors}
-    return found[..., [part in ("all", of[name.rpartition("/")[0]]) for name in features.feature_names(layout)]]
-
-
 class Inputs:
     """Rows for training and testing, always in the order (net, snapshot, slice); `seed` draws the training slices.
 
@@ -62,7 +56,7 @@ class Inputs:
         self.seed = seed
         self.test_slices = test_slices
         self.fitted: dict[tuple[Any, ...], Any] = {}  # linear meta-classifiers of earlier calls, by all that made them
-        self._known: dict[tuple[Any, ...], np.ndarray] = {}
+        self._known = Cache()
 
     @classmethod
     def of(cls, zoo: Zoo | Inputs, seed: int | None = None, workers: int = 1) -> AbstractContextManager[Inputs]:
@@ -87,42 +81,37 @@ class Inputs:
             self.pool.close()
             self.pool = None
 
-    def key(self, reads: str, where: Where, test: bool) -> Key:
-        """Statistics of one net under the same key are the same, whoever asks."""
-        return reads, where, test and where.slice_length is not None
+    def key(self, shown: Representation, where: Where, test: bool) -> Key:
+        """Rows of one net under the same key are the same, whoever asks."""
+        return shown, where, test and where.slice_length is not None
 
     def unknown(self, key: Key, nets: Iterable[int]) -> list[int]:
         return [net for net in nets if (*key, net) not in self._known]
 
     def known(self, key: Key, nets: Iterable[int]) -> list[np.ndarray]:
-        """The statistics of each net, computed now where they are not yet known."""
-        reads, where, test = key
-        return [self._statistics(reads, where, net, test) for net in nets]
+        """The rows of each net (rows_per_net, F), computed now where they are not yet known."""
+        return [self._known.get((*key, net), partial(self._row, *key, net)) for net in nets]
 
     def learn(self, key: Key, nets: Sequence[int], found: Sequence[np.ndarray]) -> None:
         """Remember what another process computed."""
-        self._known.update(((*key, net), rows) for net, rows in zip(nets, found, strict=True))
+        for net, rows in zip(nets, found, strict=True):
+            self._known.put((*key, net), rows)
 
-    def rows(self, reads: str, where: Where, nets: np.ndarray, test: bool) -> Any:
+    def rows(self, shown: Representation, where: Where, nets: np.ndarray, test: bool) -> Any:
         """X for these nets: (nets x rows_per_net, F), or for training on raw weights a list of 1-D vectors."""
-        if reads == "weights":
-            return self._weights(where, nets, test)
-        return np.concatenate([self._statistics(reads, where, int(net), test) for net in nets])
+        if shown.table:
+            return np.concatenate(self.known(self.key(shown, where, test), [int(net) for net in nets]))
+        return self._weights(where, nets, test)
 
-    def _statistics(self, reads: str, where: Where, net: int, test: bool) -> np.ndarray:
-        key = (*self.key(reads, where, test), net)
-        if key not in self._known:
-            theta, layout = self._theta(where, net)  # (S, P)
-            if reads == "layer-statistics":
-                found = layer_rows(theta, layout, where.part)
-            else:
-                vectors = theta[:, layout.part(where.part)]
-                if where.slice_length is not None:
-                    starts = self._starts(net, vectors.shape[1], where.slice_length, test)
-                    vectors = np.stack([vectors[:, a : a + where.slice_length] for a in starts], 1)  # (S, K, L)
-                found = features.statistics(vectors)
-            self._known[key] = found.reshape(-1, found.shape[-1])
-        return self._known[key]
+    def _row(self, shown: Representation, where: Where, test: bool, net: int) -> np.ndarray:
+        theta, layout = self._theta(where, net)  # (S, P)
+        if where.slice_length is None:
+            found = shown.of_net(theta, layout, where.part)
+        else:
+            vectors = theta[:, layout.part(where.part)]
+            starts = self._starts(net, vectors.shape[1], where.slice_length, test)
+            found = shown.of_slices(np.stack([vectors[:, a : a + where.slice_length] for a in starts], 1))  # of (S, K, L)
+        return found.reshape(-1, found.shape[-1])
 
     def _starts(self, net: int, size: int, length: int, test: bool) -> np.ndarray:
         if test:

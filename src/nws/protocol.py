@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nws import __version__
 from nws.errors import NwsError, unknown
+from nws.families.space import label
 from nws.layout import PARTS, STRIPS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("rounds", "stored")
 STRIPPED_AT = ("test", "both")
@@ -137,6 +142,34 @@ class Result:
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class Results(list[Result]):
+    """A list of results that is also a table."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row per result, without what only JSON can hold; what a caption says of them is in its `attrs`."""
+        import pandas as pd
+
+        nested = ("confusion", "about", "per_round", "classes", "notes", "snapshots", "without", "only")
+        named = [f.name for f in fields(Result) if f.name not in nested]
+        frame = pd.DataFrame([{name: getattr(r, name) for name in named} for r in self], columns=named)
+        frame.insert(4, "snapshots", [" ".join(map(str, r.snapshots)) for r in self])
+        frame.insert(5, "without", [" ".join(r.without) for r in self])
+        frame.insert(6, "only", [" ".join(f"{k}={label(v)}" for k, v in r.only.items()) for r in self])
+        if self:
+            most = max(self, key=lambda r: r.n_tested)
+            about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}
+            frame.attrs["about"] = {**about, "commit": most.about.get("commit")}
+        return frame
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the columns that people look at, those of numbers only where there are numbers."""
+        shown = self.frame
+        classes = ["property", "meta", "part", "slice_length", "accuracy", "low", "high", "chance", "n_tested"]
+        numbers = ["r2", "r2_low", "r2_high", "tau", "error", "unit"] if shown["error"].notna().any() else []
+        return str(shown[[*classes, *numbers]].to_html(index=False, float_format=lambda x: f"{x:.3g}", na_rep=""))
 
 
 @dataclass(frozen=True)

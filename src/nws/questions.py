@@ -10,11 +10,10 @@ import numpy as np
 
 from nws.errors import NwsError, unknown
 from nws.inputs import Where
+from nws.meta import Reader
 from nws.protocol import Task
 from nws.zoo import Zoo, targets
 from nws.zoo.targets import Target
-
-OWN_SLICE = {"weights": 5000, "statistics": None, "layer-statistics": None}  # when a task leaves the slice to the meta-classifier
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,11 @@ class Question:
 
 
 def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
-    where = _where(task, name, meta, zoo)
     target = targets.target(zoo, task.property)
+    if isinstance(meta, Reader):
+        placed = task.slice_length in (None, "whole") and not (task.without and task.without_at == "test")
+        meta = meta.suited(placed and len(zoo.layouts()) == 1)
+    where = _where(task, name, meta, zoo)
     table, notes = zoo.select(
         target.property.name if target.property else None,
         part=where.part,
@@ -71,11 +73,11 @@ def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
     if len(set(y.ravel().tolist())) == 1:
         same = f"{task.property}={y[0, 0]}"
         raise NwsError(f"{task.property} cannot be told apart in {zoo.path}: its {len(y)} usable nets all have {same}")
-    if meta.reads == "layer-statistics" or (meta.reads == "weights" and where.slice_length is None):
+    if meta.representation.one_layout(where.slice_length):
         if where.without and task.without_at == "test":
             cure = "learn without them, too: --without-at both (in Python without_at='both')"
             raise NwsError(f"{name} reads every weight at its place and cannot be tested without some: {cure}")
-        layouts = {zoo.layout(int(net)) for net in nets}
+        layouts = zoo.layouts(nets)
         if len(layouts) > 1:
             raise NwsError(
                 f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, or dmc on slices"
@@ -86,8 +88,8 @@ def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
 
 def _where(task: Task, name: str, meta: Any, zoo: Zoo) -> Where:
     """Which weights this meta-classifier reads in this task."""
-    length: Any = OWN_SLICE[meta.reads] if task.slice_length is None else task.slice_length
-    if meta.reads == "layer-statistics" and isinstance(length, int):
+    length: Any = meta.representation.own_length if task.slice_length is None else task.slice_length
+    if not meta.representation.sliced and isinstance(length, int):
         raise NwsError(
             f"{name} reads whole nets, not slices of {length:,}: leave the slice out, or use svm-linear-16, svm-rbf-16, dmc"
         )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -24,7 +24,7 @@ from nws.errors import NwsError
 from nws.evaluation import Fitted, answers, fits, trained_alike
 from nws.families.space import label
 from nws.inputs import Inputs
-from nws.protocol import Result, Round, Task
+from nws.protocol import Result, Results, Round, Task
 from nws.questions import Question, question
 from nws.recorded import printable
 from nws.zoo import Zoo
@@ -33,7 +33,7 @@ from nws.zoo import Zoo
 def classify(
     zoo: Zoo | Inputs,
     tasks: Sequence[Task],
-    metas: Sequence[str],
+    metas: Sequence[Any] | Mapping[str, Any],
     *,
     rounds: int = 10,
     seed: int | None = None,
@@ -41,32 +41,33 @@ def classify(
     settings: dict[str, dict[str, Any]] | None = None,
     workers: int = 1,
     tell: Callable[[str], None] = lambda doing: None,
-) -> list[Result]:
-    """Evaluate every named meta-classifier on every task, in `out` (a folder) keeping rows, tables and first-round models.
+) -> Results:
+    """Evaluate every meta-classifier on every task, in `out` (a folder) keeping rows, tables and first-round models.
 
+    metas     as for `nws.evaluate`; models of one's own are not kept, only their rows
     zoo       a zoo, or its `Inputs`, which have a seed and workers of their own and remember what they computed; `seed` must then
               be theirs
     settings  constructor arguments by meta-classifier: {"dmc": {"epochs": 50}}
     workers   processes that share the rounds; the rows are those of one, bit for bit
     Rows that `out` already holds for the same zoo, task, meta-classifier, rounds and seed are taken from there.
     """
-    store = Store(out) if out else None
+    store, named = Store(out) if out else None, meta_classifiers.named(metas, settings)
     with ExitStack() as stack:
         inputs = stack.enter_context(Inputs.of(zoo, seed, workers))
         state = zoo_state(inputs.zoo)
         found: dict[tuple[int, str], Result] = {}
         asked: list[_Asked] = []
         for alike in _trained_alike(tasks):
-            for name in metas:
-                meta = meta_classifiers.make(name, **(settings or {}).get(name, {}))
+            for name, meta in named.items():
                 parameters = meta.get_params()  # with the defaults: other defaults are another question
+                ours = store if isinstance(meta, meta_classifiers.Meta) else None  # whose models can be kept
                 keys = {at: digest([asdict(tasks[at]), name, parameters, rounds, inputs.seed, __version__, state]) for at in alike}
                 known = {at: row for at, key in keys.items() if store and (row := store.find(key))}
                 found |= {(at, name): row for at, row in known.items()}
                 questions = {at: question(tasks[at], name, meta, inputs.zoo) for at in alike if at not in known}
                 for together in trained_alike(list(questions.values())):
                     places = [at for at, one in questions.items() if any(one is each for each in together)]
-                    keep = partial(store.keep_model, _trained(tasks[places[0]], name, parameters, inputs)) if store else None
+                    keep = partial(ours.keep_model, _trained(tasks[places[0]], name, parameters, inputs)) if ours else None
                     asked.append(_Asked(together, places, {at: keys[at] for at in places}, keep))
         groups = [(one.questions, one.keep) for one in asked]
         for one, rows in zip(asked, answers(groups, inputs, rounds, tell)):
@@ -76,7 +77,7 @@ def classify(
             found |= {(at, name): row for at, row in new.items()}
             if store:
                 store.add(*new.values())
-    return [found[at, name] for at in range(len(tasks)) for name in metas]
+    return Results(found[at, name] for at in range(len(tasks)) for name in named)
 
 
 @dataclass(frozen=True)
@@ -238,20 +239,8 @@ def _result(row: dict[str, Any]) -> Result:
 
 
 def table(rows: Sequence[Result]) -> Any:
-    """The rows as a DataFrame without what only JSON can hold; what a caption says of them is in its `attrs`."""
-    import pandas as pd
-
-    nested = ("confusion", "about", "per_round", "classes", "notes", "snapshots", "without", "only")
-    named = [f.name for f in fields(Result) if f.name not in nested]
-    frame = pd.DataFrame([{name: getattr(r, name) for name in named} for r in rows], columns=named)
-    frame.insert(4, "snapshots", [" ".join(map(str, r.snapshots)) for r in rows])
-    frame.insert(5, "without", [" ".join(r.without) for r in rows])
-    frame.insert(6, "only", [" ".join(f"{k}={label(v)}" for k, v in r.only.items()) for r in rows])
-    if rows:
-        most = max(rows, key=lambda r: r.n_tested)
-        about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}
-        frame.attrs["about"] = {**about, "commit": most.about.get("commit")}
-    return frame
+    """The rows as a DataFrame; see `Results.frame`."""
+    return Results(rows).frame
 
 
 def provenance() -> dict[str, Any]:

@@ -21,7 +21,6 @@ from nws.zoo import Zoo
 
 ALONE = 1.0  # seconds of work that are done here before workers are started, who take two to be ready
 _CHUNK = 8  # nets whose statistics are one piece of work
-_GUESS = {"statistics": 1.0, "layer-statistics": 2.0, "weights": 60.0}  # seconds of a round, until one was measured
 _CHUNK_GUESS = 0.3
 
 Tell = Callable[[str], None]
@@ -68,7 +67,7 @@ def carried_out(works: Sequence[Work], inputs: Inputs, tell: Tell) -> Iterator[D
     NwsError when a worker dies; closing the iterator, or Ctrl-C, ends the workers.
     """
     if inputs.workers == 1:
-        pace = Pace([(work.kind, _GUESS[work.question.meta.reads]) for work in works])
+        pace = Pace([(work.kind, work.question.meta.representation.seconds) for work in works])
         for work in works:
             tell(Doing(work.says, pace.share))
             done = _round(inputs, work, partial(_hear, tell, work.says, pace))
@@ -77,14 +76,14 @@ def carried_out(works: Sequence[Work], inputs: Inputs, tell: Tell) -> Iterator[D
         return
     needs = _statistics(works, inputs, tell)
     tasks = [Task(_round, (work,), tuple(keys)) for work, keys in zip(works, needs)]
-    pace = Pace([(work.kind, _GUESS[work.question.meta.reads]) for work in works])
+    pace = Pace([(work.kind, work.question.meta.representation.seconds) for work in works])
     found: dict[int, Done] = {}
     due = 0
 
     def hear(at: int, said: str) -> None:
         _hear(tell, works[at].says, pace, said)
 
-    for at, done in _spread(inputs, tasks, hear, patient=any(work.question.meta.reads == "weights" for work in works)):
+    for at, done in _spread(inputs, tasks, hear, patient=any(not work.question.meta.representation.table for work in works)):
         found[at] = done
         pace.done(works[at].kind, done.seconds)
         tell(Doing(works[at].says, pace.share))
@@ -105,12 +104,12 @@ def _statistics(works: Sequence[Work], inputs: Inputs, tell: Tell) -> list[list[
     read: dict[Key, dict[int, None]] = {}
     asked: list[list[Key]] = []
     for work in works:
-        reads, question = work.question.meta.reads, work.question
+        shown, question = work.question.meta.representation, work.question
         keys = []
-        if reads != "weights":
+        if shown.table:
             if work.known is None:
-                keys.append((inputs.key(reads, question.learned, False), work.drawn.train))
-            keys += [(inputs.key(reads, where, True), work.drawn.test) for where in work.tests]
+                keys.append((inputs.key(shown, question.learned, False), work.drawn.train))
+            keys += [(inputs.key(shown, where, True), work.drawn.test) for where in work.tests]
         for key, drawn in keys:
             read.setdefault(key, {}).update(dict.fromkeys(drawn.tolist()))
         asked.append([key for key, _ in keys])
@@ -201,10 +200,10 @@ def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -
     from sklearn.base import clone
 
     fitted = clone(question.meta).set_params(regression=question.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
-    x = inputs.rows(fitted.reads, question.learned, drawn.train, test=False)
+    x = inputs.rows(fitted.representation, question.learned, drawn.train, test=False)
     y = question.labels(drawn.train).ravel()  # as the rows: net by net, snapshot by snapshot, as often as there are slices
     y = np.repeat(y, len(x) // len(y))
-    if fitted.reads != "weights":
+    if fitted.representation.table:
         return fitted.fit(x, y)
     fitted.set_params(slice_length=question.where.slice_length)
     return fitted.fit(x, y, progress=lambda step, steps, loss: tell(f"step {step} of {steps}, loss {loss:.2f}"))
@@ -212,7 +211,7 @@ def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -
 
 def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:
     """Probabilities (n, S, K, C) and their labels (C,), or for a regression predictions (n, S, K) and None."""
-    x = inputs.rows(fitted.reads, where, nets, test=True)
+    x = inputs.rows(fitted.representation, where, nets, test=True)
     shape = len(nets), len(where.snapshots), -1
     if fitted.regression:
         return fitted.predict(x).reshape(shape), None

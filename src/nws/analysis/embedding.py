@@ -45,7 +45,7 @@ def embedding(zoo: Zoo, seed: int = 0, tell: Tell = lambda doing: None) -> pd.Da
 
 
 def _of_one_architecture(zoo: Zoo, numbers: list[int]) -> list[int]:
-    layouts = {zoo.layout(number).to_json() for number in numbers}
+    layouts = zoo.layouts(numbers)
     if len(layouts) > 1:
         raise NotForThisZooError(f"nets of {len(layouts)} architectures have no common weight space: use a zoo of one architecture")
     return numbers

@@ -19,7 +19,7 @@ from nws.tables import NotForThisZooError
 def importance(study: Study) -> pd.DataFrame:
     """Of the statistics layer by layer: property, layer, type, statistic, mean, spread. Needs nets of one architecture."""
     zoo = study.inputs.zoo
-    layouts = {zoo.layout(int(net)) for net in zoo.index.index}
+    layouts = zoo.layouts()
     if len(layouts) > 1:
         raise NotForThisZooError(f"layer-wise statistics need nets of one architecture, the zoo has {len(layouts)}")
     names = features.feature_names(layouts.pop())

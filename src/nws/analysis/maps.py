@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nws import features
 from nws.analysis.study import Study
 from nws.evaluation import Fitted, fits
 from nws.inputs import Inputs
 from nws.layout import PARTS
 from nws.protocol import Task
+from nws.representations import Cache, Representation
 
 SVM = "svm-rbf-16"
 
@@ -29,7 +29,7 @@ class Grid:
         last = int(inputs.zoo.index["snapshots"].min())
         self.zoo, self.length, self.positions = inputs.zoo, length, positions
         self.snapshots = np.unique(np.linspace(1, last, snapshots).round().astype(int))
-        self._statistics: dict[tuple[int, str], np.ndarray] = {}
+        self._shown = Cache()
 
     def weights(self, net: int, part: str) -> np.ndarray:
         """(P * S, L): position by position, its snapshots in order."""
@@ -38,11 +38,11 @@ class Grid:
         starts, snapshots = np.repeat(starts, len(self.snapshots)), np.tile(self.snapshots, self.positions)
         return self.zoo.slices(net, snapshots, starts, self.length)
 
-    def statistics(self, net: int, part: str) -> np.ndarray:
-        """(P * S, 16), remembered: the nets of one property's test are tested for another one too."""
-        if (net, part) not in self._statistics:
-            self._statistics[net, part] = features.statistics(self.weights(net, part))
-        return self._statistics[net, part]
+    def shown(self, representation: Representation, net: int, part: str) -> np.ndarray:
+        """(P * S, F); a table is remembered: the nets of one property's test are tested for another one too."""
+        if not representation.table:
+            return self.weights(net, part)
+        return self._shown.get((representation, net, part), lambda: representation.of_slices(self.weights(net, part)))
 
     def accuracy(self, fitted: Iterable[Fitted], name: str, part: str) -> pd.DataFrame:
         """position, snapshot, accuracy, n, chance: the share of test nets read rightly in each place, over all rounds."""
@@ -50,9 +50,8 @@ class Grid:
         hits = np.zeros(self.positions * len(self.snapshots))
         tests, nets = 0, set()
         for one in fitted:
-            read = self.weights if one.meta.reads == "weights" else self.statistics
             for net in one.drawn.test.tolist():
-                hits += one.meta.predict(read(net, part)) == labels[net]
+                hits += one.meta.predict(self.shown(one.meta.representation, net, part)) == labels[net]
             tests += len(one.drawn.test)
             nets |= set(one.drawn.test.tolist())
         at = np.linspace(0, 1, self.positions)
@@ -103,7 +102,7 @@ def _map(study: Study, grid: Grid, name: str, part: str, fitted: Callable[[Task]
     rounds = list(fitted(study.local(name, part=part)))
     study.tell(f"{name}, {part}: {len(rounds)} rounds on {grid.positions} positions")
     frame = grid.accuracy(rounds, name, part)
-    meta = "dmc" if rounds[0].meta.reads == "weights" else SVM
+    meta = SVM if rounds[0].meta.representation.table else "dmc"
     for column, value in (("part", part), ("meta", meta), ("property", name)):
         frame.insert(0, column, value)
     return frame

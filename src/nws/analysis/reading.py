@@ -27,7 +27,7 @@ def meta_classification(study: Study) -> pd.DataFrame:
     """Reading whole nets (Fig. 2). Nets of many architectures are read by what needs no common layout: 16 statistics, slices."""
     names = study.properties(GLOBAL)
     zoo = study.inputs.zoo
-    alike = len({zoo.layout(int(net)) for net in zoo.index.index}) == 1
+    alike = len(zoo.layouts()) == 1
     rows = study.svms([study.whole(name) for name in names], WHOLE_SVMS if alike else LOCAL_SVMS)
     if alike and study.effort.global_steps:
         rows += study.dmc([study.whole(name) for name in study.for_dmc(names)], study.effort.global_steps)

@@ -16,8 +16,8 @@ from nws.auditing.reference import UNFAMILIAR, Reference, share
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
 from nws.evaluation import held_out
-from nws.features import STATISTICS, statistics
-from nws.inputs import Inputs, evenly, layer_rows
+from nws.features import STATISTICS
+from nws.inputs import Inputs, evenly
 from nws.layout import PARTS, STRIPS, Layout
 from nws.meta import Meta
 from nws.protocol import Task
@@ -162,11 +162,12 @@ class Auditor:
         """What the meta-classifier reads (K, ...), where each slice starts in theta (K,), and its length."""
         part = layout.part(self.part)
         size = part.stop - part.start
-        if self.meta.reads == "layer-statistics":
+        shown = self.meta.representation
+        if not shown.sliced:
             self._check_architecture(layout)
             if not np.isfinite(theta[part]).all():
                 raise NwsError("it reads every weight, and some are NaN or infinite")
-            return layer_rows(theta, layout, self.part)[None], np.array([part.start]), size
+            return shown.of_net(theta[None], layout, self.part), np.array([part.start]), size
         length = self.slice_length or size
         if size < max(length, 2):
             part_name = "" if self.part == "all" else f"{self.part} part of the "
@@ -177,7 +178,7 @@ class Auditor:
         if not finite.any():
             raise NwsError("every slice holds NaN or infinite weights")
         vectors = vectors[finite]
-        return (vectors if self.meta.reads == "weights" else statistics(vectors)), starts[finite], length
+        return shown.of_slices(vectors), starts[finite], length
 
     def _check_architecture(self, layout: Layout) -> None:
         known = not self.reference or self.without or self.reference.shares_architecture(layout)
@@ -278,7 +279,7 @@ def load(path: str | Path) -> Auditor:
             meta_name=_text(about.get("meta", type(meta).__name__)),
             zoo=_text(about.get("zoo", "")),
             part=about.get("part", "all"),
-            slice_length=meta.n_features_in_ if meta.reads == "weights" else None if length == "whole" else length,
+            slice_length=None if length == "whole" else length if meta.representation.table else meta.n_features_in_,
             without=tuple(_text(name) for name in about.get("without") or ()),
             slices=audit.get("slices", SLICES),
             calibration=Calibration.of(_object(audit["calibration"])) if audit.get("calibration") else None,

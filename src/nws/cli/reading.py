@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from nws import threads
 from nws.cli.app import Json, Workers, ZooPath, app, named, positive, print_json, property_values, snapshot_numbers
-from nws.errors import NwsError
+from nws.errors import NwsError, imported
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
 from nws.vocabulary import MEASURED, META_CLASSIFIERS
@@ -62,10 +62,16 @@ Metas = Annotated[
     str | None,
     Parameter(
         help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc; default: the SVMs "
-        "(the 480 ones read whole nets only)."
+        "(the 480 ones read whole nets of one architecture only)."
     ),
 ]
-_WHOLE_OR_SLICES = ("svm-linear-16,svm-rbf-16,svm-linear-480,svm-rbf-480", "svm-linear-16,svm-rbf-16")
+Models = Annotated[
+    list[str] | None,
+    Parameter(
+        negative="", help="Your own estimator or pipeline of scikit-learn, as module:name (docs/readers.md); may be repeated."
+    ),
+]
+_SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 
 
 @app.command
@@ -75,6 +81,7 @@ def classify(
     *,
     properties: Properties = "all",
     meta: Metas = None,
+    model: Models = None,
     snapshots: Snapshots = None,
     slice_length: Slice = None,
     part: Annotated[Literal["all", "conv", "fc"], Parameter(help="Which part of the nets is read.")] = "all",
@@ -99,7 +106,7 @@ def classify(
 
     positive(rounds=rounds, steps=steps, workers=workers)
     length = _slice(slice_length)
-    names = named(meta or _WHOLE_OR_SLICES[isinstance(length, int)], "meta-classifier", META_CLASSIFIERS)
+    names = named(meta, "meta-classifier", META_CLASSIFIERS) if meta else []
     options: dict[str, Any] = {
         "snapshots": snapshot_numbers(snapshots),
         "slice_length": length,
@@ -112,11 +119,15 @@ def classify(
     opened = Zoo(zoo)
     options["only"] = _only(where or [], opened)
     tasks = _tasks(opened, properties, options)
+    if not names and not model:
+        placed = not isinstance(length, int) and len(opened.layouts()) == 1
+        names = list(_SVMS if placed else _SVMS[:2])
+    metas = [*names, *(imported(text, "--model") for text in model or [])]
     from nws import results, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
     settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
     with terminal.progress(quiet=as_json) as tell, Inputs(opened, seed, workers=processes) as inputs:
-        rows = results.classify(inputs, tasks, names, rounds=rounds, out=out, settings=settings, tell=tell)
+        rows = results.classify(inputs, tasks, metas, rounds=rounds, out=out, settings=settings, tell=tell)
     if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
         from nws import figures
 

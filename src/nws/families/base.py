@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.errors import NwsError, unknown
+from nws.errors import NwsError, imported, unknown
 from nws.families.space import Config, Property, Space
 from nws.layout import Layout
 
@@ -203,29 +203,10 @@ def named(families: Mapping[str, Family], name: str) -> Family:
     """A built-in family, or one of a user's as "module:Name"; NwsError, one line, when there is none."""
     if name in families:
         return families[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise unknown("family", name, [*families, "module:Name"])
-    found = _imported(module, attribute)
+    found = imported(name, "--family")
     family = found() if isinstance(found, type) else found
     if not isinstance(family, Family):
-        raise NwsError(f"--family {name}: {attribute} is no family: subclass nws.Family")
+        raise NwsError(f"--family {name}: this is no family: subclass nws.Family")
     return family
-
-
-def _imported(module: str, attribute: str) -> Any:
-    import importlib
-    import sys
-    from pathlib import Path
-
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as python -m does: a user's module lies where the command is given
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0] and error.name != module:
-            raise
-        raise NwsError(f"{module}.py is neither in this folder nor installed: go to its folder, or install it") from None
-    except AttributeError:
-        raise NwsError(f"{module} has no {attribute}: name a class or an object of it, as in {module}:Name") from None

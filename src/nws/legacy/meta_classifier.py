@@ -187,8 +187,8 @@ def loaded(flags: argparse.Namespace, question: Question) -> tuple[Any, dict[str
         path = path.with_suffix("")
     meta: Any = meta_classifiers.load(path / "model" if path.is_dir() else path)
     about = dict(meta.about_)
-    if meta.reads != "weights":
-        raise NwsError(f"{path} reads {meta.reads}, not weights: name a deep meta-classifier")
+    if meta.representation.table:
+        raise NwsError(f"{path} reads {meta.representation.name}, not weights: name a deep meta-classifier")
     pairs = {
         "prop": (about.get("property"), question.property.name),
         "dnn_part": (about.get("part"), question.part),

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,11 @@ from nws.errors import unknown
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
 from nws.meta.heads import MultiDMC
+from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
 from nws.meta.svm import SVM
 
-__all__ = ["DMC", "METAS", "READS", "SVM", "Meta", "MultiDMC", "load", "make", "save"]
+__all__ = ["DMC", "METAS", "READS", "SVM", "Meta", "MultiDMC", "Reader", "TorchReader", "load", "make", "named", "reader", "save"]
 
 METAS: dict[str, Callable[..., Meta]] = {
     "svm-linear-16": partial(SVM, kernel="linear", reads="statistics"),
@@ -37,3 +38,22 @@ def make(name: str, **arguments: Any) -> Meta:
         if argument not in valid:
             raise unknown(f"argument of {name}", argument, valid)
     return METAS[name](**arguments)
+
+
+def named(metas: Any, settings: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """name -> meta-classifier, unfitted, of a name of METAS, an estimator, or a list or dict (name -> either) of them.
+
+    settings: constructor arguments by name. Estimators are called by their class; the second of one class gets "-2" behind it.
+    """
+    if isinstance(metas, Mapping):
+        return {name: make(m, **(settings or {}).get(m, {})) if isinstance(m, str) else reader(m) for name, m in metas.items()}
+    found: dict[str, Any] = {}
+    for meta in [metas] if isinstance(metas, str) or not isinstance(metas, Iterable) else metas:
+        if isinstance(meta, str):
+            found[meta] = make(meta, **(settings or {}).get(meta, {}))
+            continue
+        made = reader(meta)
+        name = type(made.estimator if isinstance(made, Reader) else made).__name__
+        alike = sum(known.partition("-")[0] == name for known in found)
+        found[f"{name}-{alike + 1}" if alike else name] = made
+    return found

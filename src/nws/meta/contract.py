@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from nws.errors import NwsError
+from nws.representations import Representation, named
 
 READS = ("statistics", "layer-statistics", "weights")
 Progress = Callable[[int, int, float], None]  # step, steps, loss
@@ -29,12 +30,17 @@ class Meta(ClassifierMixin, BaseEstimator):
     A kind of meta-classifier writes `fit`, which calls `_begin`, and `_check`, `_scores`, `_arrays`, `_shapes`, `_restore`.
     """
 
-    reads: str
+    reads: str  # the name of its representation
     regression: bool
     _learned: str  # the attribute that `fit` sets last
     n_features_in_: int  # statistics per net, or weights per slice
     classes_: np.ndarray
     target_: np.ndarray  # of a regression: mean and scale of y, so that what is learned has mean 0 and scale 1
+
+    @property
+    def representation(self) -> Representation:
+        """What X must be."""
+        return named(self.reads)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row of X, or its number; (n,)."""

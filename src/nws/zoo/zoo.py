@@ -7,7 +7,7 @@ import errno
 import operator
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -285,6 +285,10 @@ class Zoo:
     def layout(self, net: int) -> Layout:
         """Where each weight of the net lies in theta."""
         return self._reader.header(operator.index(net)).layout
+
+    def layouts(self, nets: Iterable[int] | None = None) -> set[Layout]:
+        """The different layouts of these nets, or of all: one means that they have one architecture."""
+        return {self.layout(net) for net in (self.numbers() if nets is None else nets)}
 
     def slices(self, nets: Any, snapshots: Any, starts: Any, length: int, via: str = "auto") -> np.ndarray:
         """(n, L) float32: slice i is theta(nets[i], snapshots[i])[starts[i] : starts[i] + L]. Arguments are broadcast.

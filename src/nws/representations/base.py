@@ -1,0 +1,102 @@
+"""Weights -> what a model can read. A representation says itself what it needs: nobody asks for its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nws import features
+from nws.errors import NwsError, unknown
+from nws.layout import Layout
+
+
+class Representation:
+    """A way to show weights to a meta-classifier.
+
+    name        what it is called in files and by `Meta.reads`
+    table       rows of numbers, computed once per net and remembered; else weights, read from the zoo when they are used
+    sliced      whether it can be made of a slice, without knowing where in the net that lies
+    own_length  weights it is made of where a task leaves that open; None: the whole part
+    seconds     what a round of learning from it takes, a guess until one was measured
+    """
+
+    name = ""
+    table = True
+    sliced = True
+    own_length: int | None = None
+    seconds = 1.0
+
+    def __repr__(self) -> str:
+        return f"<representation {self.name}>"
+
+    def __eq__(self, other: object) -> bool:  # in a worker it is another object, and what was computed is known by it
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+    def one_layout(self, length: int | None) -> bool:
+        """Whether all nets must have the same layout, when slices of `length` weights (None: whole parts) are read."""
+        return False
+
+    def of_slices(self, x: np.ndarray) -> np.ndarray:
+        """Slices x (..., L) -> (..., F)."""
+        raise NotImplementedError
+
+    def of_net(self, theta: np.ndarray, layout: Layout, part: str) -> np.ndarray:
+        """The part of a net at S moments, theta (S, P) -> (S, F)."""
+        return self.of_slices(theta[:, layout.part(part)])
+
+
+class Statistics(Representation):
+    """The 16 statistics of a vector and its gradient (E.1 of the paper): any net, any slice."""
+
+    name = "statistics"
+
+    def of_slices(self, x: np.ndarray) -> np.ndarray:
+        return features.statistics(x)
+
+
+class LayerStatistics(Representation):
+    """The 16 statistics of each kind of weight of each layer, 480 for the fixed architecture: whole nets of one layout."""
+
+    name = "layer-statistics"
+    sliced = False
+    seconds = 2.0
+
+    def one_layout(self, length: int | None) -> bool:
+        return True
+
+    def of_slices(self, x: np.ndarray) -> np.ndarray:
+        raise NwsError("layer-wise statistics are those of whole nets, not of slices")
+
+    def of_net(self, theta: np.ndarray, layout: Layout, part: str) -> np.ndarray:
+        found = features.layer_statistics(theta, layout)
+        of = {t.name: t.part for t in layout.tensors}
+        return found[..., [part in ("all", of[name.rpartition("/")[0]]) for name in features.feature_names(layout)]]
+
+
+class Weights(Representation):
+    """The weights themselves: slices, or whole vectors of equal length."""
+
+    name = "weights"
+    table = False
+    own_length = 5000
+    seconds = 60.0
+
+    def one_layout(self, length: int | None) -> bool:
+        return length is None
+
+    def of_slices(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+
+REPRESENTATIONS: Mapping[str, Representation] = {r.name: r for r in (Statistics(), LayerStatistics(), Weights())}
+
+
+def named(name: str) -> Representation:
+    """The representation of this name; NwsError when there is none."""
+    if name not in REPRESENTATIONS:
+        raise unknown("representation", name, REPRESENTATIONS)
+    return REPRESENTATIONS[name]
