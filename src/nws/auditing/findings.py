@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ class Audit:
     weights    of the net, the length of theta
     oddities   what makes any answer about this file doubtful, in sentences
     answers    by property, the surest first
+    nets       what the file holds: name, tensors, weights of each
     """
 
     file: str
@@ -42,6 +43,7 @@ class Audit:
     oddities: tuple[str, ...]
     answers: tuple[Answer, ...]
     skipped: tuple[Skipped, ...]
+    nets: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def best(self) -> dict[str, Answer]:
@@ -86,21 +88,23 @@ class Audit:
             "notes": list(self.notes),
             "weights": self.weights,
             "layers": list(self.layers),
+            "nets": [dict(net) for net in self.nets],
             "answers": [_finite(described(answer)) for answer in self.answers],
             "skipped": [asdict(skipped) for skipped in self.skipped],
         }
 
 
-def audit(path: str | Path, with_: str | Path | Auditor | Sequence[str | Path | Auditor] = ()) -> Audit:
+def audit(path: str | Path, with_: str | Path | Auditor | Sequence[str | Path | Auditor] = (), net: str | None = None) -> Audit:
     """How was the net in a file probably trained? Asks every meta-classifier in `with_`; runs nothing that the file holds.
 
     path    a file of any ending of `nws.weights.SUFFIXES`, also of a whole training state
     with_   saved meta-classifiers, or folders of them; without any, the file is only described
+    net     which one of several nets in the file; see `nws.weights.read`
 
     Raises NwsError, one line, when the file or a model cannot be read; a model that cannot read this net is in `skipped`.
     """
     given = [with_] if isinstance(with_, str | Path | Auditor) else with_
-    return examine(Specimen.read(path), [found for one in given for found in _auditors(one)])
+    return examine(Specimen.read(path, net), [found for one in given for found in _auditors(one)])
 
 
 def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
@@ -120,6 +124,7 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
         oddities=specimen.oddities,
         answers=_ordered(answers),
         skipped=tuple(skipped),
+        nets=specimen.nets,
     )
 
 

@@ -12,7 +12,9 @@ from nws.cli.app import Json, app, print_json
 
 @app.command
 def audit(
-    file: Annotated[Path, Parameter(name="FILE", help="Weights: .safetensors, .pt, .pth, .ckpt, .bin, .npz, .onnx, .h5, .keras.")],
+    file: Annotated[
+        Path, Parameter(name="FILE", help="Weights of any format in docs/import.md: .safetensors, .pt, .onnx, .h5 ...")
+    ],
     /,
     *,
     models: Annotated[
@@ -21,6 +23,7 @@ def audit(
             name="--with", negative="", help="A saved meta-classifier, or a folder of them (docs/audit.md); may be repeated."
         ),
     ] = None,
+    net: Annotated[str | None, Parameter(help="Which net of FILE, where it holds several (actor and critic ...).")] = None,
     html: Annotated[Path | None, Parameter(help="Also write a page about it: one file, no network.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -32,7 +35,7 @@ def audit(
 
     with terminal.spinner(quiet=as_json) as tell:
         tell(f"auditing {file}")
-        found = auditing.audit(file, models or [])
+        found = auditing.audit(file, models or [], net)
     if html:
         from nws import report
 

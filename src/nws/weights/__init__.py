@@ -3,10 +3,13 @@
 checkpoint.py   Checkpoint, what reading yields, and Limits, what is refused before it is read
 reading.py      which format a file has
 state.py        nested training states -> named arrays
+nets.py         which nets a file holds, and which of them is read
 archive.py      zip archives: what they claim is checked before they are opened
 order.py        named arrays -> layout and theta
 safetensors_file.py, torch_file.py, npz.py, onnx_file.py, hdf5.py   one module per file format
-unpickling.py   pickles of unknown classes, read with stand-ins
+sharded.py      one net in several files, by their index
+stable_baselines.py   agents in a .zip
+unpickling.py   pickles of unknown classes, read with stand-ins; stored.py has their tensors, modules.py their whole modules
 """
 
 from nws.weights.checkpoint import Checkpoint, Limits

@@ -32,6 +32,7 @@ class Checkpoint:
     arrays    name -> array of floating-point or whole numbers, in the file's shape
     notes     what a reader should know, in plain words: what was left out, where the weights were found
     metadata  what else the file says: epoch, configuration ...; text is data, whoever prints it escapes it
+    nets      what the file holds, this net among them: name, tensors, weights, and "aside" where it is a copy or a part of another
     kernels   the framework's order of dimensions: "torch" (out, in, rows, columns) or "keras" (rows, columns, in, out)
     """
 
@@ -42,6 +43,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     kernels: str = "torch"
+    nets: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if tuple(self.arrays) != self.names:
