@@ -16,6 +16,7 @@ from nws.weights.unpickling import Array, StandIn
 _MOST_NODES = 1_000_000
 _DEEPEST = 100
 _STATISTICS = ("running_mean", "running_var")  # buffers that belong to a net's weights
+_COUNTER = "num_batches_tracked"
 _SCRIPT = "__torch__."
 _OPTIMIZERS = ("torch.optim", "torch.cuda.amp", "apex.")
 _BY_SOURCE = "persistence._reconstruct_persistent_obj"  # StyleGAN's: an object with its source text
@@ -99,7 +100,7 @@ class Walk:
             for name, tensor in _pairs(state.get(kind)):
                 whole = f"{prefix}{name}"
                 tensor = tensor.stored if isinstance(tensor, Array) else tensor
-                if not isinstance(tensor, Stored | np.ndarray) or name == "num_batches_tracked":
+                if not isinstance(tensor, Stored | np.ndarray) or name == _COUNTER:
                     continue
                 if kind == "_buffers" and name not in _STATISTICS:
                     self.buffers.append(whole)
@@ -117,7 +118,7 @@ class Walk:
         for name, inner in value.state.items():
             self._count(depth)
             if isinstance(inner, Stored) and known is not None and name not in known and name not in _STATISTICS:
-                self.buffers.append(f"{prefix}{name}")
+                self.buffers += [f"{prefix}{name}"] if name != _COUNTER else []
             elif isinstance(inner, Stored):
                 flat[f"{prefix}{name}"] = inner
             for number, module in enumerate(inner) if isinstance(inner, list | tuple) else ((None, inner),):

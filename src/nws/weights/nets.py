@@ -172,7 +172,9 @@ def chosen(nets: Sequence[Net], name: str | None) -> tuple[Net, tuple[str, ...]]
             raise NwsError(
                 f"holds no net {printable(name)!r}: " + (f"use one of {listed}" if own else "it holds one net, leave out --net")
             )
-        return found[0], ()
+        others = [net.name or "the net itself" for net in nets if net.name != name]
+        note = f"the net {printable(name)} was chosen; the file also holds {', '.join(map(printable, others[:12]))}"
+        return found[0], (note,) if others else ()
     main = [net for net in nets if not net.aside]
     if len(main) > 1:
         raise NwsError(f"holds {len(main)} nets: {listed}: choose one with --net {printable(main[0].name)}")

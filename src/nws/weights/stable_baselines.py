@@ -35,7 +35,8 @@ def read(path: Path, limits: Limits, net: str | None = None) -> Checkpoint:
     with torch_file.opened(path, limits, held) as loaded:
         found = torch_file.checkpoint(path, loaded, limits, net)
     said = printable(version.decode("utf-8", "replace").strip())[:20]
-    note = f"an agent of Stable-Baselines3 {said}: its {_POLICY} was read, not its settings and optimizers".replace("  ", " ")
+    of = f"Stable-Baselines3 {said}".strip()
+    note = f"an agent of {of}: its {_POLICY} was read, not its settings and optimizers"
     return Checkpoint(path, "Stable-Baselines3", found.names, found.arrays, (note, *found.notes), found.metadata, nets=found.nets)
 
 

@@ -37,6 +37,7 @@ _NOT_WEIGHTS = (
 )  # fmt: skip
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, Lightning
 _QUANTISED = ("centroids", "codebook", "codebooks", "assignments", "codes")
+_FOUND = "the weights were found in"
 LEFT_OUT = "left out, no floating-point numbers"  # how the note on them begins
 
 
@@ -58,16 +59,7 @@ def find(tree: Any) -> tuple[list[Net], tuple[str, ...]]:
             "is vector-quantised: it holds centroids and, for each block of weights, which centroid stands for it, not the "
             "weights; load it into its model with its author's program and save the state_dict() of that"
         )
-    return nets, tuple(notes)
-
-
-def stripped(arrays: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Without a prefix that all names share because of how the net was wrapped, and a note on it."""
-    plain = _without_prefix(arrays)
-    first = next(iter(arrays), "")
-    if next(iter(plain), "") == first:
-        return plain, ()
-    return plain, (f"the prefix of all names was dropped: {printable(first)} is {printable(next(iter(plain)))}",)
+    return nets, tuple(sorted(notes, key=lambda note: not note.startswith(_FOUND)))
 
 
 def numbers_only(weights: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -89,18 +81,19 @@ def natural(name: str) -> tuple[Any, ...]:
 def _nets(node: Mapping[str, Any], place: tuple[str, ...], notes: list[str]) -> list[Net]:
     """Those below one mapping of a training state."""
     if isinstance(node, Flat):
-        return _of_state_dict(node)
+        return _of_state_dict(node, notes)
     here = {name: value for name, value in node.items() if not isinstance(value, Mapping)}
     inner = {name: value for name, value in node.items() if isinstance(value, Mapping) and not _optimizer_like(name, value)}
     complete = {name: value for name, value in inner.items() if _complete(name, value)}
     if not complete:
-        return _of_state_dict(_flat({**here, **inner}))
+        return _of_state_dict(_flat({**here, **inner}), notes)
     twins = _twins(complete)
     parts = {n: v for n, v in complete.items() if not (kind(n) or is_copy(n) or _place(n) or n in twins)}
     if len(parts) == len(complete) > 1:  # encoder, decoder: one net in several state dicts
         notes.append(f"the weights were gathered from {', '.join(printable(name) for name in list(parts)[:6])}")
-        return _of_state_dict(_flat(complete))
-    beside = [name for name in (*here, *inner) if name not in complete and not _state_like(name) and _floating({name: node[name]})]
+        return _of_state_dict(_flat(complete), notes)
+    others = [name for name in (*here, *inner) if name not in complete and not _state_like(name)]
+    beside = [name for name in others if _floating({name: node[name]}) and getattr(node[name], "size", 2) != 1]
     if beside:
         notes.append(f"left out, beside the weights: {', '.join(printable(name)[:60] for name in beside[:6])}")
     own = [name for name in complete if name not in parts or len(complete) == 1]
@@ -108,8 +101,8 @@ def _nets(node: Mapping[str, Any], place: tuple[str, ...], notes: list[str]) -> 
     for name in own:
         below = _nets(complete[name], (*place, name), notes)
         if len(complete) == 1:
-            if not any("were found in" in note for note in notes):
-                notes.append(f"the weights were found in {'/'.join(map(printable, (*place, name)))}")
+            if not any(note.startswith(_FOUND) for note in notes):
+                notes.append(f"{_FOUND} {'/'.join(map(printable, (*place, name)))}")
             return below
         found += [replace(net, name=f"{name}.{net.name}" if net.name else name) for net in below]
     if parts and len(own) < len(complete):
@@ -125,8 +118,14 @@ def _with_copies(nets: list[Net]) -> list[Net]:
     return [replace(net, aside=f"a copy of {of[net.name]}") if net.name in of and not net.aside else net for net in nets]
 
 
-def _of_state_dict(tensors: Mapping[str, Any]) -> list[Net]:
-    return told_apart(_without_prefix(dict(tensors))) if _floating(tensors) else []
+def _of_state_dict(tensors: Mapping[str, Any], notes: list[str]) -> list[Net]:
+    if not _floating(tensors):
+        return []
+    plain = _without_prefix(dict(tensors))
+    first = next(iter(tensors))
+    if first not in plain:
+        notes.append(f"the prefix of all names was dropped: {printable(first)} is {printable(next(iter(plain)))}")
+    return told_apart(plain)
 
 
 def _optimizer_like(name: str, value: Mapping[str, Any]) -> bool:

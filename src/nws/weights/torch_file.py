@@ -92,13 +92,24 @@ def checkpoint(path: Path, loaded: Loaded, limits: Limits, net: str | None, whol
             )
     except NwsError as error:
         raise NwsError(f"{shown(path)} {error}") from None
+    _check_quantised(path, kept.tensors)
     with damage(shown(path)):
         arrays, left_out = state.numbers_only(_read(kept.tensors, loaded.fetch))
-    arrays, dropped = (arrays, ()) if whole else state.stripped(arrays)
-    everything = (*_notes(loaded, walk), *notes, *told, *dropped, *left_out)
+    everything = (*_notes(loaded, walk), *notes, *told, *left_out)
     kind = "TorchScript" if loaded.parameters is not None else "torch"
     made = Checkpoint(path, kind, tuple(arrays), arrays, everything, state.metadata(loaded.object))
     return replace(made, nets=tuple(n.to_dict() for n in found))
+
+
+def _check_quantised(path: Path, tensors: Mapping[str, Any]) -> None:
+    """NwsError when most of a net's weights are bytes: what is left, biases and scales, would pass for the net."""
+    matrices = [t for t in tensors.values() if isinstance(t, Stored) and len(t.shape) > 1]
+    coarse = sum(t.size for t in matrices if t.dtype in ("int8", "uint8"))
+    if coarse > sum(t.size for t in matrices if t.floating):
+        raise NwsError(
+            f"{shown(path)} is quantised: {coarse:,} of its weights are whole numbers of 8 bits; save the state_dict() "
+            "of the net from before it was quantised, or dequantise() its tensors first"
+        )
 
 
 def _read(tensors: Mapping[str, Any], fetch: Fetch) -> dict[str, Any]:
@@ -135,6 +146,11 @@ def _nothing(path: Path, loaded: Loaded) -> NwsError:
     """The error for a file without any tensor, by what it is."""
     foreign = [printable(name)[:100] for name in loaded.seen.foreign]
     numpy = any(module.split(".")[0] == "numpy" for module, _ in loaded.seen.classes)
+    if any("quantized" in name for name in foreign):
+        return NwsError(
+            f"{shown(path)} is a quantised net ({foreign[0]}), its weights are whole numbers packed for one processor: "
+            "save the state_dict() of the net from before it was quantised"
+        )
     if foreign:
         return NwsError(
             f"{shown(path)} pickles objects of {', '.join(foreign[:3])}, without a tensor of PyTorch: no net is in it that can be "
