@@ -127,10 +127,15 @@ def _by_kind(named: Mapping[str, Mapping[str, Any]], kinds: Mapping[str, str]) -
         alike.setdefault(kinds[group], []).append(group)
     found: dict[str, dict[str, Any]] = {}
     for word, members in alike.items():
-        apart = len(members) == 1 or len({matrices(named[group]) for group in members}) == 1
+        apart = len(members) == 1 or len({(_stem(group), matrices(named[group])) for group in members}) == 1
         for group in members:
             found.setdefault(group if apart else word, {}).update(named[group])
     return found
+
+
+def _stem(name: str) -> tuple[str, ...]:
+    """A name without the numbers and letters that tell twins apart: of G_A and G_B, qf0 and qf1."""
+    return tuple(word for word in (w.rstrip("0123456789") for w in words(name)) if len(word) > 1)
 
 
 def _group(name: str) -> str:

@@ -13,7 +13,7 @@ from nws.errors import NwsError
 from nws.recorded import printable
 from nws.weights import safetensors_file, torch_file
 from nws.weights.checkpoint import Checkpoint, Limits, check_file, shown
-from nws.weights.state import natural
+from nws.weights.state import LEFT_OUT, natural
 
 INDEX = ".index.json"
 _SHARD = re.compile(r"(.{1,200})-(\d{5})-of-(\d{5})(\.safetensors|\.bin)")
@@ -53,7 +53,7 @@ def read(index: Path, limits: Limits) -> Checkpoint:
         found = _shard(file, limits)
         expected = [tensor for tensor, shard in where.items() if shard == name]
         missing = [tensor for tensor in expected if tensor not in found.arrays]
-        if missing and not found.notes:
+        if missing and not any(note.startswith(LEFT_OUT) for note in found.notes):
             raise NwsError(f"{shown(file)} lacks {printable(missing[0])[:80]}, which {shown(index.name)} promises: copy it anew")
         for tensor, array in found.arrays.items():
             if tensor in arrays:
