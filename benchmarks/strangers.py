@@ -147,6 +147,31 @@ def _training_state(folder: Path) -> None:
     torch.save({"model": state, "optimizer": {"state": {0: torch.ones(2)}}, "epoch": 3, "config": {"lr": 0.1}}, folder / "a.pt")
 
 
+def _module(name: str, new: bool = True) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import torch
+
+        model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(27, 2))
+        if name == "a.jit":
+            torch.jit.save(torch.jit.trace(model.eval(), torch.ones(1, 2, 5, 5)), folder / name)
+        else:
+            torch.save({"actor": model, "actor_ema": model}, folder / name, _use_new_zipfile_serialization=new)
+
+    return make
+
+
+def _shards(folder: Path) -> None:
+    import test_nets
+
+    test_nets.sharded(folder, ".safetensors")
+
+
+def _read_shards(folder: Path) -> None:
+    from nws.weights import ordered, read
+
+    ordered(read(folder))
+
+
 def _read_checkpoint(folder: Path) -> None:
     from nws.weights import ordered, read
 
@@ -300,7 +325,9 @@ FORMATS: dict[str, Format] = {
     "index": Format((_zoo, _foreign_zoo), {"index.parquet": _parquet}, _read_index, True),
     "safetensors": Format((_checkpoint("a.safetensors", "a.safetensors"),), {"": by.safetensors}, _read_checkpoint),
     "torch": Format((_checkpoint("a.pt", "a.pt"), _training_state), {"": ZIP}, _read_checkpoint),
-    "torch-old": Format((_checkpoint("a.pth", "a.pth"),), {"": by.some_bytes}, _read_checkpoint),
+    "torch-old": Format((_checkpoint("a.pth", "a.pth"), _module("a.pt", False)), {"": by.some_bytes}, _read_checkpoint),
+    "torch-objects": Format((_module("a.pt"), _module("a.jit")), {"": ZIP}, _read_checkpoint),
+    "shards": Format((_shards,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_shards),
     "npz": Format((_checkpoint("a.npz", "a.npz"),), {"": ZIP}, _read_checkpoint),
     "onnx": Format((_checkpoint("a.onnx", "write_onnx"),), ANY, _read_checkpoint),
     "h5": Format((_checkpoint("a.h5", "write_keras_h5"),), ANY, _read_checkpoint),
