@@ -90,11 +90,20 @@ def test_a_copy_beside_the_net_is_noted_and_can_be_chosen(tmp_path, state, copy)
     assert not np.array_equal(next(iter(main.arrays.values())), next(iter(other.arrays.values())))
 
 
+def tensors_of(state):
+    return [t for v in state.values() for t in (tensors_of(v) if isinstance(v, dict) else [v])]
+
+
 ONE = {
     "an autoencoder": {"encoder": net(0, 3, 4, 2), "decoder": net(1, 2, 4, 3)},
     "an autoencoder in one state dict": {**net(0, 3, 4, 2, prefix="encoder."), **net(1, 2, 4, 3, prefix="decoder.")},
     "layers in mappings of their own": {f"layer{k}.conv": {"weight": torch.randn(4, 4), "bias": torch.randn(4)} for k in range(5)},
     "two heads on one trunk": {**net(0, 9, 8, prefix="trunk."), **net(1, 8, 2, prefix="actor."), **net(2, 8, 1, prefix="critic.")},
+    "a nested trunk and a head": {
+        "dense_0": {"weight": torch.randn(4, 4)},
+        "value": {"dense_0": {"weight": torch.randn(4, 4)}, "dense_1": {"weight": torch.randn(1, 4)}},
+    },
+    "nested attention": {n: {"kernel": torch.randn(4, 4)} for n in ("query", "key", "value")},
     "a U-Net": {**net(0, 3, 4, prefix="e1."), **net(1, 4, 3, prefix="d1.")},
     "attention": {f"attn.{n}.weight": torch.randn(4, 4) for n in ("query", "key", "value")},
     "an average of another shape": {**net(0, 3, 4, prefix="body."), **net(1, 4, 5, prefix="target.")},
@@ -103,7 +112,7 @@ ONE = {
 
 @pytest.mark.parametrize("state", ONE.values(), ids=ONE)
 def test_parts_of_one_net_are_one_net(tmp_path, state):
-    flat = [t for v in state.values() for t in (v.values() if isinstance(v, dict) else [v])]
+    flat = tensors_of(state)
     found = read(saved(tmp_path, state))
     assert found.size == sum(t.numel() for t in flat)
     assert len(found.names) == len(flat)
@@ -204,3 +213,9 @@ def test_a_missing_shard_and_one_that_disagrees(tmp_path):
     write_safetensors(shards[1], {"layers.0.0.weight": np.ones((4, 3), np.float32), "layers.1.0.bias": np.ones(4, np.float32)})
     with pytest.raises(NwsError, match=r"lacks|lies in two"):
         read(index)
+
+
+def test_a_shard_of_nested_mappings(tmp_path):
+    index, _ = sharded(tmp_path / "m", ".bin")
+    torch.save({"layers.0": {"0": {"weight": torch.ones(4, 3), "bias": torch.ones(4)}}}, next(index.parent.glob("*-00001-*")))
+    assert read(index).size == 3 * 16

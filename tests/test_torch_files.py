@@ -145,6 +145,18 @@ def test_an_agent_of_stable_baselines(tmp_path):
         read(tmp_path / "a.zip", net="nobody")
 
 
+def test_an_optimizer_is_no_net(tmp_path):
+    model = Small()
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    torch.save(optimizer.state_dict(), tmp_path / "a.pt")
+    with pytest.raises(NwsError, match="state of an optimizer, no net"):
+        read(tmp_path / "a.pt")
+    torch.save({"solver": optimizer.state_dict(), "weights": model.state_dict()}, tmp_path / "a.pt")
+    assert set(read(tmp_path / "a.pt").arrays) == {*weights_of(model), "mask"}
+
+
 def test_a_zip_of_other_files_and_a_quantised_net(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "hello")

@@ -34,12 +34,14 @@ class Walk:
     buffers      names of buffers that are no statistics of a normalization, which are left out
     parameters   TorchScript's classes -> names of their parameters, as far as the archive says
     arrays       whether numpy's arrays count beside PyTorch's tensors
+    optimizers   states of optimizers that were met, which are no nets
     """
 
     parameters: Mapping[str, set[str]] = field(default_factory=dict)
     arrays: bool = True
     modules: list[str] = field(default_factory=list)
     buffers: list[str] = field(default_factory=list)
+    optimizers: int = 0
     _met: set[int] = field(default_factory=set)
     _nodes: int = 0
 
@@ -52,6 +54,9 @@ class Walk:
             return value.stored if self.arrays else None
         if isinstance(value, StandIn):
             return self._object(value, depth)
+        if isinstance(value, Mapping) and "param_groups" in value:
+            self.optimizers += 1
+            return None
         if isinstance(value, Mapping):
             return self._mapping(dict.items(value) if isinstance(value, dict) else (), depth)
         if isinstance(value, list | tuple):

@@ -83,15 +83,18 @@ def _nets(node: Mapping[str, Any], place: tuple[str, ...], notes: list[str]) -> 
     if isinstance(node, Flat):
         return _of_state_dict(node, notes)
     here = {name: value for name, value in node.items() if not isinstance(value, Mapping)}
-    inner = {name: value for name, value in node.items() if isinstance(value, Mapping) and not _optimizer_like(name, value)}
+    inner = {name: value for name, value in node.items() if isinstance(value, Mapping) and not _state_like(name)}
     complete = {name: value for name, value in inner.items() if _complete(name, value)}
     if not complete:
-        return _of_state_dict(_flat({**here, **inner}), notes)
+        return _of_state_dict(flat({**here, **inner}), notes)
+    loose = flat({name: value for name, value in inner.items() if name not in complete})
+    if matrices(loose) and not any(_place(name) or isinstance(value, Flat) for name, value in complete.items()):
+        return _of_state_dict(flat({**here, **inner}), notes)  # layers beside layers: never a part of them alone
     twins = _twins(complete)
     parts = {n: v for n, v in complete.items() if not (kind(n) or is_copy(n) or _place(n) or n in twins)}
     if len(parts) == len(complete) > 1:  # encoder, decoder: one net in several state dicts
         notes.append(f"the weights were gathered from {', '.join(printable(name) for name in list(parts)[:6])}")
-        return _of_state_dict(_flat(complete), notes)
+        return _of_state_dict(flat(complete), notes)
     others = [name for name in (*here, *inner) if name not in complete and not _state_like(name)]
     beside = [name for name in others if _floating({name: node[name]}) and getattr(node[name], "size", 2) != 1]
     if beside:
@@ -107,7 +110,7 @@ def _nets(node: Mapping[str, Any], place: tuple[str, ...], notes: list[str]) -> 
         found += [replace(net, name=f"{name}.{net.name}" if net.name else name) for net in below]
     if parts and len(own) < len(complete):
         name, rest = next(iter(parts.items())) if len(parts) == 1 else ("rest", parts)
-        found.append(Net(name, _flat(rest)))
+        found.append(Net(name, flat(rest)))
     return _with_copies(found)
 
 
@@ -128,10 +131,6 @@ def _of_state_dict(tensors: Mapping[str, Any], notes: list[str]) -> list[Net]:
     return told_apart(plain)
 
 
-def _optimizer_like(name: str, value: Mapping[str, Any]) -> bool:
-    return _state_like(name) or "param_groups" in value
-
-
 def _state_like(name: str) -> bool:
     return bool(set(words(name)) & set(_NOT_WEIGHTS)) or name == "param_groups"
 
@@ -140,8 +139,10 @@ def _complete(name: str, value: Mapping[str, Any]) -> bool:
     """Whether a mapping is a net by itself, not one layer of a net: by its name, or because its names have several words."""
     if not _floating(value):
         return False
-    if isinstance(value, Flat) or _place(name) or kind(name) or is_copy(name):
+    if isinstance(value, Flat) or _place(name):
         return True
+    if (kind(name) or is_copy(name)) and any(isinstance(v, Mapping) or "." in inner for inner, v in value.items()):
+        return True  # but "value" with a kernel and a bias is a layer, of attention
     if any("." in inner and len(getattr(v, "shape", ())) > 1 for inner, v in value.items()):
         return True
     return any(isinstance(v, Mapping) and (isinstance(v, Flat) or (_place(n) and _complete(n, v))) for n, v in value.items())
@@ -155,17 +156,17 @@ def _place(name: str) -> bool:
 
 def _twins(complete: Mapping[str, Any]) -> set[str]:
     """Those with the same layers as another one: nets of one kind, not parts of one net."""
-    shapes = {name: matrices(_flat(value)) for name, value in complete.items()}
+    shapes = {name: matrices(flat(value)) for name, value in complete.items()}
     counts = Counter(shapes.values())
     return {name for name, found in shapes.items() if len(found) > 1 and counts[found] > 1}
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "", found: dict[str, Any] | None = None) -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = "", found: dict[str, Any] | None = None) -> dict[str, Any]:
     """Nested mappings as one, names joined by dots."""
     found = {} if found is None else found
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            _flat(value, f"{prefix}{name}.", found)
+            flat(value, f"{prefix}{name}.", found)
         else:
             found[f"{prefix}{name}"] = value
     return found

@@ -81,9 +81,9 @@ def checkpoint(path: Path, loaded: Loaded, limits: Limits, net: str | None, whol
     tensors = list(_stored(tree))
     check_declared(path, ((f"tensor {k}", t.shape, width(t.dtype)) for k, t in enumerate(tensors)), limits)
     if not tensors:
-        raise _nothing(path, loaded)
+        raise _nothing(path, loaded, walk)
     try:
-        found, notes = ([Net("", tree)], ()) if whole and isinstance(tree, dict) else state.find(tree)
+        found, notes = ([Net("", state.flat(tree))], ()) if whole and isinstance(tree, dict) else state.find(tree)
         kept, told = chosen(found, net)
         if loaded.plain and not walk.modules and not any(name.rsplit(".", 1)[-1] in _ROLES for name in kept.tensors):
             raise NwsError(
@@ -142,10 +142,12 @@ def _notes(loaded: Loaded, walk: Walk) -> list[str]:
     return notes
 
 
-def _nothing(path: Path, loaded: Loaded) -> NwsError:
+def _nothing(path: Path, loaded: Loaded, walk: Walk) -> NwsError:
     """The error for a file without any tensor, by what it is."""
     foreign = [printable(name)[:100] for name in loaded.seen.foreign]
     numpy = any(module.split(".")[0] == "numpy" for module, _ in loaded.seen.classes)
+    if walk.optimizers:
+        return NwsError(f"{shown(path)} holds the state of an optimizer, no net: name the file of the net beside it")
     if any("quantized" in name for name in foreign):
         return NwsError(
             f"{shown(path)} is a quantised net ({foreign[0]}), its weights are whole numbers packed for one processor: "
