@@ -51,6 +51,8 @@ def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, ne
         return _read(path, limits, (kind or path.suffix).lower(), net)
     except MemoryError:
         raise NwsError(f"{shown(path)} does not fit into memory: use a larger machine") from None
+    except OSError as error:
+        raise NwsError(f"{shown(path)} cannot be read: {error.strerror or error}") from None
     except RecursionError:
         raise NwsError(f"{shown(path)} is nested without end: it was not written by a training program") from None
     except NwsError as error:
