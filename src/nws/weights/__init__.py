@@ -5,6 +5,7 @@ reading.py      which format a file has
 state.py        nested training states -> named arrays
 archive.py      zip archives: what they claim is checked before they are opened
 order.py        named arrays -> layout and theta
+places.py, pairs.py, buffers.py   for it: names -> layer and role, tensors that are a weight only together, tensors that are none
 safetensors_file.py, torch_file.py, npz.py, onnx_file.py, hdf5.py   one module per file format
 unpickling.py   pickles of unknown classes, read with stand-ins
 """

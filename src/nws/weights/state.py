@@ -10,6 +10,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.recorded import printable
+from nws.weights.buffers import is_buffer
 
 # Where programs put the weights in a whole training state, the likeliest first; and where other tensors lie.
 _PLACES = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights", "params", "model_state", "ema")
@@ -41,7 +42,7 @@ def find(state: Any) -> tuple[dict[str, np.ndarray], tuple[str, ...], dict[str, 
 def numbers_only(weights: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The floating-point arrays, in order, and a note on what else there was: counters, masks, whole-number (quantised) weights."""
     arrays = {str(name): a for name, a in weights.items() if is_array(a) and a.dtype.kind == "f" and a.size}
-    others = [str(name) for name, a in weights.items() if str(name) not in arrays and not str(name).endswith("num_batches_tracked")]
+    others = [str(n) for n, a in weights.items() if str(n) not in arrays and not is_buffer(str(n), a.shape if is_array(a) else ())]
     notes = []
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
