@@ -7,6 +7,7 @@ archive.py      zip archives: what they claim is checked before they are opened
 order.py        named arrays -> layout and theta
 places.py, pairs.py, buffers.py   for it: names -> layer and role, tensors that are a weight only together, tensors that are none
 safetensors_file.py, torch_file.py, npz.py, onnx_file.py, hdf5.py, msgpack_file.py, gguf_file.py   one module per file format
+onnx_graph.py   what an ONNX graph does with its tensors
 flax_names.py   Flax's nested names -> layer by layer
 named.py        what is no weights that nws reads: its right name and the way out
 unpickling.py   pickles of unknown classes, read with stand-ins
