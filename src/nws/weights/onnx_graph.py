@@ -38,7 +38,7 @@ _SETTINGS = re.compile(
     r"|Less\w*|And|Or|Not|NonMaxSuppression|TopK|OneHot|Dropout|Reduce\w+|Split|Scatter\w*|Gather\w*|If|Loop|Scan|Concat|Sub|Div"
     r"|Mul|Add|Cast|CumSum|RoiAlign|Squeeze|Quant|IntQuant|BipolarQuant|QuantizeLinear|DequantizeLinear|Shape|Transpose"
 )
-_PARAMETER = re.compile(r"weight|kernel|bias|embed|token|gamma|beta|param|alpha", re.IGNORECASE)
+_PARAMETER = re.compile(r"weight|kernel|bias|embed|token|gamma|beta", re.IGNORECASE)
 
 
 @dataclass
@@ -224,7 +224,7 @@ class Reader:
         self._keep(label, "weight", key, array)
         if len(node.inputs) > 2 and (bias := self._source(node.inputs[2])):
             self._keep(label, "bias", *bias)
-        self._behind(node, label, len(node.inputs) > 2)
+        self._behind(node, label, 0 if len(node.inputs) > 2 else array.shape[0])
 
     def _channels_first(self, data: str, array: np.ndarray) -> np.ndarray:
         """Columns that read a flattened picture, row, column, channel, in PyTorch's order: channel, row, column."""
@@ -238,8 +238,8 @@ class Reader:
             return array
         return array.reshape(len(array), -1, channels).swapaxes(1, 2).reshape(array.shape)
 
-    def _behind(self, node: _Node, label: str, biased: bool) -> None:
-        """What belongs to a layer comes right behind it: its bias, where it is added by a node of its own, and its norm."""
+    def _behind(self, node: _Node, label: str, units: int) -> None:
+        """What belongs to a layer comes right behind it: its bias of so many units, where a node of its own adds it; its norm."""
         for output in node.outputs[:1]:
             for _ in range(4):
                 following = self.graph.consumers.get(output, [])
@@ -248,18 +248,19 @@ class Reader:
                 after = following[0]
                 if after.op == "BatchNormalization" and after.inputs[0] == output:
                     self._node(-1, after)
-                elif after.op == "Add" and not biased and (bias := self._vector_beside(after, output)):
+                elif after.op == "Add" and units and (bias := self._vector_beside(after, output, units)):
                     self.done.add(id(after))
                     self._keep(label, "bias", *bias)
-                    biased = True
+                    units = 0
                 elif after.op not in _PASSES:
                     break
                 output = after.outputs[0]
 
-    def _vector_beside(self, node: _Node, output: str) -> tuple[str, np.ndarray] | None:
+    def _vector_beside(self, node: _Node, output: str, units: int) -> tuple[str, np.ndarray] | None:
         others = [name for name in node.inputs if name != output]
         source = self._source(others[0]) if len(others) == 1 else None
-        return (source[0], source[1].reshape(-1)) if source and 1 < source[1].size == max(source[1].shape, default=1) else None
+        fits = source and source[1].size == units == max(source[1].shape, default=1)
+        return (source[0], source[1].reshape(-1)) if source and fits else None
 
     def _norm(self, k: int, node: _Node) -> None:
         sources = [(role, self._source(name)) for role, name in zip(_NORMS[node.op], node.inputs[1:])]
@@ -296,8 +297,9 @@ class Reader:
             return
         vector = source[1].size == max(source[1].shape)
         added = self.graph.consumers.get(node.outputs[0], []) if node.outputs else []
-        beta = self._vector_beside(added[0], node.outputs[0]) if len(added) == 1 and added[0].op == "Add" else None
-        if node.op == "Mul" and vector and beta and beta[1].size == source[1].size:
+        size = source[1].size
+        beta = self._vector_beside(added[0], node.outputs[0], size) if len(added) == 1 and added[0].op == "Add" else None
+        if node.op == "Mul" and vector and beta:
             label = self._label(k, node, source[0])
             self.done.add(id(added[0]))
             self._keep(label, "gamma", source[0], source[1].reshape(-1))
