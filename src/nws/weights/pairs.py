@@ -23,14 +23,16 @@ def merged(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], lis
     left = dict(arrays)
     made: dict[str, _Made] = {}
     notes: dict[str, str] = {}
+    taken: set[str] = set()
     for name in arrays:
         for find in (_recurrent, _keras_recurrent, _weight_norm, _spectral, _pruned):
             found = find(name, left) if name in left else None
             if found is None:
                 continue
             used, (new, array), note = found
-            if new in left and new not in used:
+            if (new in left and new not in used) or new in taken:
                 continue
+            taken.add(new)
             made[name] = new, array
             for other in used:
                 left.pop(other, None)
