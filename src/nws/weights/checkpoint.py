@@ -33,7 +33,10 @@ class Checkpoint:
     notes     what a reader should know, in plain words: what was left out, where the weights were found
     metadata  what else the file says: epoch, configuration ...; text is data, whoever prints it escapes it
     kernels   the framework's order of dimensions: "torch" (out, in, rows, columns) or "keras" (rows, columns, in, out)
-    roles     name -> role of nws.layout.ROLES, where the format tells it; its layer is the name up to the last / or .
+    roles     name -> role of nws.layout.ROLES, where the format tells more than the name; the layer is the name but its last word
+    kinds     name -> which dimensions a weight has, where they are not those of `kernels`: "ours"; "vector" (flattened); Keras's
+              "depthwise" (rows, columns, in, multiples), "transposed" (rows, columns, out, in), "heads in" (in, heads, units),
+              "heads out" (heads, units, out)
     """
 
     path: Path
@@ -44,6 +47,7 @@ class Checkpoint:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     kernels: str = "torch"
     roles: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if tuple(self.arrays) != self.names:

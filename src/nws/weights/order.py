@@ -73,7 +73,7 @@ def ordered(checkpoint: Checkpoint) -> Ordered:
     arrays, notes = pairs.merged(arrays)
     groups = _positions(arrays) if numbered(list(arrays)) else _groups(arrays, checkpoint.roles)
     kernels, turned = _kernels(checkpoint, groups)
-    layers = _layers(groups, checkpoint.roles, kernels)
+    layers = _layers(groups, checkpoint, kernels)
     last_convolution = max((k for k, layer in enumerate(layers) if layer.convolution), default=-1)
     notes += [*left_out, *turned, *_flattened(layers, last_convolution, kernels)]
     rows: list[tuple[Any, ...]] = []
@@ -151,10 +151,14 @@ def _kernels(checkpoint: Checkpoint, groups: _Groups) -> tuple[str, list[str]]:
     return "keras", ["its matrices are stored (in, out), as their biases or neighbours show"]
 
 
-def _layers(groups: _Groups, roles: Mapping[str, str], kernels: str) -> list[_Layer]:
+def _layers(groups: _Groups, checkpoint: Checkpoint, kernels: str) -> list[_Layer]:
     layers: list[_Layer] = []
-    for prefix, tensors in groups.items():
-        told = all(name in roles for name, _ in tensors.values())
+    for prefix, found in groups.items():
+        told = all(name in checkpoint.roles for name, _ in found.values())
+        tensors = {
+            role: (name, _in_our_dimensions(array, role, kernels, checkpoint.kinds.get(name) or _kind(name)))
+            for role, (name, array) in found.items()
+        }
         before = next((layer for layer in reversed(layers) if not layer.slopes), None)
         if _is_norm(prefix, tensors, told):
             if not (told or {"gamma", "beta"} & set(tensors)):  # PyTorch calls them weight and bias
@@ -165,13 +169,29 @@ def _layers(groups: _Groups, roles: Mapping[str, str], kernels: str) -> list[_La
         elif set(tensors) == {"bias"} and before and _joins(before, tensors):  # where names tell nothing, as in ONNX
             before.tensors |= tensors
             continue
-        layer = _Layer(prefix, dict(tensors))
-        if layer.weight is not None and layer.weight.ndim > 1 and kernels == "keras":
-            name, array = tensors["weight"]
-            if not name.removesuffix(":0").endswith(("embedding", "embeddings")):  # (words, units) everywhere
-                layer.tensors["weight"] = name, np.moveaxis(array, (-1, -2), (0, 1))
-        layers.append(layer)
+        layers.append(_Layer(prefix, tensors))
     return layers
+
+
+def _kind(name: str) -> str | None:
+    """An embedding is (words, units) everywhere."""
+    return "ours" if name.removesuffix(":0").endswith(("embedding", "embeddings")) else None
+
+
+def _in_our_dimensions(array: np.ndarray, role: str, kernels: str, kind: str | None) -> np.ndarray:
+    """(out, in, rows, columns). A depthwise kernel becomes PyTorch's (in * multiples, 1, rows, columns): one input per output."""
+    if kind == "vector":
+        return array.reshape(-1)
+    if kind == "ours" or role != "weight" or kernels != "keras" or array.ndim < 2:
+        return array
+    if kind == "heads in":
+        return array.reshape(len(array), -1).T
+    if kind == "heads out":
+        return array.reshape(-1, array.shape[-1]).T
+    if kind in ("depthwise", "transposed"):
+        array = np.moveaxis(array, (-2, -1), (0, 1))
+        return array.reshape(-1, 1, *array.shape[2:]) if kind == "depthwise" else array
+    return np.moveaxis(array, (-1, -2), (0, 1))
 
 
 def _vector(array: np.ndarray) -> np.ndarray:
