@@ -160,3 +160,15 @@ def test_spectral_norm_and_pruning_are_applied(tmp_path, kind):
     assert sorted(t.shape for t in found.layout.tensors) == [(3,), (3, 4)]
     weight = found.theta[: 3 * 4] if found.layout.tensors[0].role == "weight" else found.theta[3:]
     np.testing.assert_allclose(weight, linear.weight.detach().numpy().ravel(), rtol=1e-4, atol=1e-6)
+
+
+def test_keras_recurrent_and_separable_layers():
+    shapes = {"lstm/kernel": (3, 8), "lstm/recurrent_kernel": (2, 8), "lstm/bias": 8}
+    separable = {"sep/depthwise_kernel": (3, 3, 4, 1), "sep/pointwise_kernel": (1, 1, 4, 6), "sep/bias": 6}
+    kinds = {"sep/depthwise_kernel": "depthwise"}
+    found = layers(ordered(checkpoint({**separable, **shapes}, "hdf5", kernels="keras", kinds=kinds)))
+    assert found == {
+        "sep/depthwise_kernel": {"weight": (4, 1, 3, 3)},
+        "sep/pointwise_kernel": {"weight": (6, 4, 1, 1), "bias": (6,)},
+        "lstm": {"weight": (8, 5), "bias": (8,)},
+    }

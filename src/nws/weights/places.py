@@ -20,6 +20,7 @@ _FIRST = {role: re.compile(rf"(?:{words})(?:_?(\d+)|_(\w+))?", re.IGNORECASE) fo
 _LAST = {role: re.compile(rf"(\w+?)_(?:{words})(?:_?(\d+))?", re.IGNORECASE) for role, words in _WORDS.items()}
 # What is said of a weight, and names no layer: of weight norm, recurrent layers, attention, quantisation.
 _OF_A_WEIGHT = re.compile(r"(g|v|u|k|orig|mask|scale|scales|zero_point|packed|[ih][hr](_l\d+\w*)?)", re.IGNORECASE)
+_OWN = ("depthwise_kernel", "pointwise_kernel", "recurrent_kernel")  # Keras's: a layer each
 _JOINED = re.compile(r"(?:(.*)[./])?(weight|bias)_ih(?:_(l\d+\w*))?/(?:weight|bias)_hh(?:_l\d+\w*)?")
 
 
@@ -33,6 +34,8 @@ def place(name: str, told: str | None = None) -> tuple[str, str | None]:
     role = told or _ROLE.get(last)
     if role is not None:
         return before or "net", role
+    if last in _OWN:
+        return plain, None
     for role, pattern in _FIRST.items():
         match = pattern.fullmatch(last)
         if match and not (match[2] and _OF_A_WEIGHT.fullmatch(match[2])):
