@@ -44,6 +44,8 @@ def read(path: Path, limits: Limits) -> Checkpoint:
     if found.rounded:
         said = ", ".join(f"{op} {count} times" for op, count in found.rounded.most_common(3))
         notes = (*notes, f"the graph rounds its weights to few values as it runs ({said}): these are the numbers before that")
+    if graph.branches:
+        notes = (*notes, f"the graph has {graph.branches} conditions (If): the weights of all branches are read, as one net")
     if not any(node.op == "BatchNormalization" for node in graph.nodes):
         notes = (*notes, "the graph has no batch normalization: exporters fold it into the weights before it")
     roles = {name: role for name, role in found.roles.items() if name in arrays}

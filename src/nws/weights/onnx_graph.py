@@ -68,6 +68,7 @@ class Graph:
         self.nodes: list[_Node] = []
         self.tensors: dict[str, Any] = {}  # of initializers and of Constant nodes
         self.parameters: set[str] = set()  # the initializers
+        self.branches = 0
         self._flatten(graph, {}, 0)
         self.producer = {name: node for node in self.nodes for name in node.outputs}
         self.consumers: dict[str, list[_Node]] = {}
@@ -85,6 +86,7 @@ class Graph:
             if node.op_type == "Constant" and "value" in attributes and node.output:
                 self._constant(node.output[0], attributes["value"].t, scope)
                 continue
+            self.branches += node.op_type == "If"
             for attribute in node.attribute:
                 for inner in [attribute.g] if attribute.HasField("g") else list(attribute.graphs):
                     self._flatten(inner, dict(scope), depth + 1)
