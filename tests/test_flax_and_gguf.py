@@ -132,7 +132,7 @@ def test_gguf_in_bfloat16(tmp_path):
 def test_quantised_gguf_is_named_with_its_types(tmp_path):
     state = {name: np.ones((2, 32), np.float32) for name in ("a.weight", "b.weight", "c.weight")}
     (tmp_path / "a.gguf").write_bytes(gguf(state, kinds={"a.weight": 12, "b.weight": 12, "c.weight": 14}))
-    with pytest.raises(NwsError, match=r"quantised \(Q4_K 2 times, Q6_K 1 times\).*llama-quantize"):
+    with pytest.raises(NwsError, match=r"quantised \(2 x Q4_K, 1 x Q6_K\).*llama-quantize"):
         read(tmp_path / "a.gguf")
 
 

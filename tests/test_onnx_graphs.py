@@ -184,7 +184,7 @@ INTEGERS = {
 @pytest.mark.parametrize("nodes", INTEGERS.values(), ids=INTEGERS)
 def test_quantised_graphs_are_called_that(tmp_path, nodes):
     tensors = {"w": np.ones((2, 3, 1, 1), np.int8), "s": np.array(0.1, np.float32), "z": np.array(0, np.int8), "b": numbers(2)}
-    with pytest.raises(NwsError, match=r"quantised graph \(\w+ 1 times\)"):
+    with pytest.raises(NwsError, match=r"quantised graph \(1 x \w+\)"):
         save(tmp_path / "a.onnx", nodes, tensors)
 
 

@@ -80,7 +80,7 @@ def read(path: Path, limits: Limits) -> Checkpoint:
             settings, tensors, begin = _header(_Header(data), path, limits)
             quantised = Counter(_QUANTISED[kind] for _, kind, _ in tensors.values() if kind in _QUANTISED)
             if quantised:
-                said = ", ".join(f"{kind} {count} times" for kind, count in quantised.most_common(4))
+                said = ", ".join(f"{count} x {kind}" for kind, count in quantised.most_common(4))
                 raise NwsError(
                     f"{shown(path)} is quantised ({said}): read the checkpoint it was made from, or make one of plain numbers: "
                     "llama-quantize --allow-requantize FILE plain.gguf F32"

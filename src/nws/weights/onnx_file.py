@@ -29,7 +29,7 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         constants = {name: _array(t, path) for name, t in graph.tensors.items()}
         found = onnx_graph.Reader(graph, constants).read()
         if found.whole:
-            said = ", ".join(f"{op} {count} times" for op, count in found.whole.most_common(3))
+            said = ", ".join(f"{count} x {op}" for op, count in found.whole.most_common(3))
             raise NwsError(
                 f"{shown(path)} is a quantised graph ({said}), its weights are whole numbers: read the model that it was made from"
             )
@@ -42,10 +42,10 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         said = printable(str(error).strip() or type(error).__name__)
         raise NwsError(f"{shown(path)} cannot be read as ONNX ({said[:120]}): it is damaged, or no model") from None
     if found.rounded:
-        said = ", ".join(f"{op} {count} times" for op, count in found.rounded.most_common(3))
+        said = ", ".join(f"{count} x {op}" for op, count in found.rounded.most_common(3))
         notes = (*notes, f"the graph rounds its weights to few values as it runs ({said}): these are the numbers before that")
     if graph.branches:
-        notes = (*notes, f"the graph has {graph.branches} conditions (If): the weights of all branches are read, as one net")
+        notes = (*notes, "the graph chooses between branches (If): the weights of all branches are read, as one net")
     if not any(node.op == "BatchNormalization" for node in graph.nodes):
         notes = (*notes, "the graph has no batch normalization: exporters fold it into the weights before it")
     roles = {name: role for name, role in found.roles.items() if name in arrays}
