@@ -140,6 +140,43 @@ def _checkpoint(name: str, writer: str) -> Callable[[Path], None]:
     return make
 
 
+def _flax(folder: Path) -> None:
+    from foreign_files import flax
+    from test_flax_and_gguf import flax_tree
+    from test_weights import small_net
+
+    state = {"step": 7, "opt_state": {"0": {"mu": np.ones(3, np.float32)}}, "name": "a", "on": True, "x": 0.5}
+    (folder / "a.msgpack").write_bytes(flax({**state, **flax_tree(small_net())}))
+
+
+def _gguf(folder: Path) -> None:
+    from foreign_files import gguf
+    from test_weights import small_net
+
+    settings = {"general.architecture": "llama", "general.alignment": 32, "a": 0.5, "on": True, "tokens": ["a", "bc"]}
+    state = {f"{name}.weight": array for name, array in small_net().items()}
+    (folder / "a.gguf").write_bytes(gguf(state, settings))
+
+
+def _graph(folder: Path) -> None:
+    """Of the operators that onnx_graph.py looks at."""
+    from test_onnx_graphs import numbers, save
+
+    nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = [
+        ("ConvTranspose", ["x", "w"], ["a"], {"group": 1}),
+        ("Mul", ["a", "scale"], ["b"], {}),
+        ("Add", ["b", "shift"], ["c"], {}),
+        ("Transpose", ["c"], ["d"], {"perm": [0, 2, 3, 1]}),
+        ("MatMul", ["d", "k"], ["e"], {}),
+        ("Add", ["e", "bias"], ["f"], {}),
+        ("PRelu", ["f", "slope"], ["g"], {}),
+        ("Unsqueeze", ["r"], ["s"], {}),
+        ("LSTM", ["g", "s", "s", "h"], ["y"], {}),
+    ]
+    tensors = {"w": numbers(3, 4, 3, 3), "k": numbers(36, 5), "r": numbers(8, 2), "h": numbers(1, 16), "slope": numbers(5)}
+    save(folder / "a.onnx", nodes, tensors | {"scale": numbers(1, 4, 1, 1), "shift": numbers(1, 4, 1, 1), "bias": numbers(5)})
+
+
 def _training_state(folder: Path) -> None:
     import torch
 
@@ -329,7 +366,9 @@ FORMATS: dict[str, Format] = {
     "torch-objects": Format((_module("a.pt"), _module("a.jit")), {"": ZIP}, _read_checkpoint),
     "shards": Format((_shards,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_shards),
     "npz": Format((_checkpoint("a.npz", "a.npz"),), {"": ZIP}, _read_checkpoint),
-    "onnx": Format((_checkpoint("a.onnx", "write_onnx"),), ANY, _read_checkpoint),
+    "onnx": Format((_checkpoint("a.onnx", "write_onnx"), _graph), ANY, _read_checkpoint),
+    "msgpack": Format((_flax,), ANY, _read_checkpoint),
+    "gguf": Format((_gguf,), ANY, _read_checkpoint),
     "h5": Format((_checkpoint("a.h5", "write_keras_h5"),), ANY, _read_checkpoint),
     "keras": Format((_checkpoint("a.keras", "write_keras"),), {"": ZIP}, _read_checkpoint),
     "small-cnn-zoo": Format(

@@ -8,13 +8,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from nws.cli.app import Json, app, print_json
+from nws.weights import SUFFIXES
 
 
 @app.command
 def audit(
-    file: Annotated[
-        Path, Parameter(name="FILE", help="Weights of any format in docs/import.md: .safetensors, .pt, .onnx, .h5 ...")
-    ],
+    file: Annotated[Path, Parameter(name="FILE", help=f"Weights: {', '.join(SUFFIXES)}; docs/import.md has a table of formats.")],
     /,
     *,
     models: Annotated[

@@ -34,6 +34,10 @@ class Checkpoint:
     metadata  what else the file says: epoch, configuration ...; text is data, whoever prints it escapes it
     nets      what the file holds, this net among them: name, tensors, weights, and "aside" where it is a copy or a part of another
     kernels   the framework's order of dimensions: "torch" (out, in, rows, columns) or "keras" (rows, columns, in, out)
+    roles     name -> role of nws.layout.ROLES, where the format tells more than the name; the layer is the name but its last word
+    kinds     name -> which dimensions a weight has, where they are not those of `kernels`: "ours"; "vector" (flattened); Keras's
+              "depthwise" (rows, columns, in, multiples), "transposed" (rows, columns, out, in), "heads in" (in, heads, units),
+              "heads out" (heads, units, out)
     """
 
     path: Path
@@ -43,6 +47,8 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     kernels: str = "torch"
+    roles: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
     nets: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:

@@ -7,7 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from nws.errors import NwsError, unknown
-from nws.weights import hdf5, npz, onnx_file, safetensors_file, sharded, stable_baselines, torch_file
+from nws.weights import (
+    gguf_file,
+    hdf5,
+    msgpack_file,
+    named,
+    npz,
+    onnx_file,
+    safetensors_file,
+    sharded,
+    stable_baselines,
+    torch_file,
+)
 from nws.weights.checkpoint import Checkpoint, Limits, shown
 from nws.weights.nets import chosen, told_apart
 
@@ -29,6 +40,8 @@ _READERS: dict[str, Callable[[Path, Limits], Checkpoint]] = {
     ".h5": hdf5.read,
     ".hdf5": hdf5.read,
     ".keras": hdf5.read,
+    ".msgpack": msgpack_file.read,
+    ".gguf": gguf_file.read,
 }
 SUFFIXES = (".safetensors", *_TORCH, *list(_READERS)[1:])
 _LIMITS = Limits()
@@ -38,8 +51,9 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, net: str | None = None) -> Checkpoint:
     """The weights of a stranger's file. Nothing in it is run, and nothing is allocated that it only claims to need.
 
-    The format goes by the name's ending, or by `kind` (".pt") for files without one; of a whole training state the model's
-    weights are found. path may also be the index of a net in several files (*.index.json), one of these, or their folder.
+    The format goes by the first bytes where they tell, else by the name's ending, or by `kind` (".pt") for files without one;
+    of a whole training state the model's weights are found. path may also be the index of a net in several files
+    (*.index.json), one of these, or their folder.
 
     net     which of several nets in the file: a name of `Checkpoint.nets`. Without it a file with several is an error that
             lists them, unless all but one are copies of it (moving averages, target networks) or parts of it
@@ -48,7 +62,10 @@ def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, ne
     """
     path = Path(path)
     try:
-        return _read(path, limits, (kind or path.suffix).lower(), net)
+        checkpoint = _read(path, limits, kind, net)
+        if said := named.adapter(checkpoint.names):
+            raise NwsError(f"{shown(path)} {said}")
+        return checkpoint
     except MemoryError:
         raise NwsError(f"{shown(path)} does not fit into memory: use a larger machine") from None
     except OSError as error:
@@ -61,11 +78,12 @@ def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, ne
         raise NwsError(f"{shown(path)}: {error}") from None
 
 
-def _read(path: Path, limits: Limits, suffix: str, net: str | None) -> Checkpoint:
+def _read(path: Path, limits: Limits, kind: str | None, net: str | None) -> Checkpoint:
     _check_content(path)
     index = sharded.index_of(path)
     if index is not None:
         return _chosen(sharded.read(index, limits), net)
+    suffix = named.ending(path) or (kind or path.suffix).lower()
     if suffix in _TORCH:
         return _TORCH[suffix](path, limits, net)
     if suffix not in _READERS:
@@ -85,8 +103,8 @@ def _check_content(path: Path) -> None:
     """NwsError for what stands in the place of a file that was not copied, whatever its name."""
     if path.is_file():
         with open(path, "rb") as file:
-            head = file.read(64)
+            head = file.read(len(_POINTER))
         if head.startswith(_POINTER):
             raise NwsError(f"{shown(path)} is a pointer of Git LFS, not the file: run git lfs pull in its repository")
-        if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            raise NwsError(f"{shown(path)} is a web page, not the file: download the file itself")
+    if said := named.refusal(path, SUFFIXES):
+        raise NwsError(said)

@@ -61,7 +61,7 @@ def _second(path: Path, entries: zipfile.ZipFile, limits: Limits, net: str | Non
     note = "an agent of Stable-Baselines 2 (TensorFlow): its parameters were read, not its settings"
     listed_nets = tuple(n.to_dict() for n in nets)
     return Checkpoint(
-        path, "Stable-Baselines2", tuple(kept.tensors), dict(kept.tensors), (note, *told, *notes), {}, "keras", listed_nets
+        path, "Stable-Baselines2", tuple(kept.tensors), dict(kept.tensors), (note, *told, *notes), {}, "keras", nets=listed_nets
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.recorded import printable
+from nws.weights.buffers import is_buffer
 from nws.weights.modules import Flat
 from nws.weights.nets import WRAPPERS, Net, is_copy, kind, matrices, originals, told_apart, words
 from nws.weights.stored import Stored
@@ -65,7 +66,7 @@ def find(tree: Any) -> tuple[list[Net], tuple[str, ...]]:
 def numbers_only(weights: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The floating-point arrays, in order, and a note on what else there was: counters, masks, whole-number (quantised) weights."""
     arrays = {str(name): a for name, a in weights.items() if is_array(a) and a.dtype.kind == "f" and a.size}
-    others = [str(name) for name, a in weights.items() if str(name) not in arrays and not str(name).endswith("num_batches_tracked")]
+    others = [str(n) for n, a in weights.items() if str(n) not in arrays and not is_buffer(str(n), a.shape if is_array(a) else ())]
     notes = []
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
