@@ -33,6 +33,7 @@ class Checkpoint:
     notes     what a reader should know, in plain words: what was left out, where the weights were found
     metadata  what else the file says: epoch, configuration ...; text is data, whoever prints it escapes it
     kernels   the framework's order of dimensions: "torch" (out, in, rows, columns) or "keras" (rows, columns, in, out)
+    roles     name -> role of nws.layout.ROLES, where the format tells more than the name; its layer is the name up to the last / or .
     """
 
     path: Path
@@ -42,6 +43,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     kernels: str = "torch"
+    roles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if tuple(self.arrays) != self.names:

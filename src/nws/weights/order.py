@@ -83,14 +83,15 @@ def _layers(checkpoint: Checkpoint) -> list[_Layer]:
     groups: dict[str, dict[str, tuple[str, np.ndarray]]] = {}
     for name in checkpoint.names:
         array = checkpoint.arrays[name]
-        prefix, role = _place(name, array)
+        prefix, role = _place(name, array, checkpoint.roles.get(name))
         if role in groups.get(prefix, {}):
             prefix, role = printable(name), "weight"
         groups.setdefault(prefix, {})[role] = (name, array if array.ndim else array.reshape(1))
     layers: list[_Layer] = []
     for prefix, tensors in groups.items():
-        if _is_norm(tensors):
-            if not {"gamma", "beta"} & set(tensors):  # PyTorch calls them weight and bias
+        told = all(name in checkpoint.roles for name, _ in tensors.values())
+        if _is_norm(tensors, told):
+            if not (told or {"gamma", "beta"} & set(tensors)):  # PyTorch calls them weight and bias
                 tensors = {_NORM_ROLE.get(role, role): tensor for role, tensor in tensors.items()}
             if layers and _joins(layers[-1], tensors):
                 layers[-1].tensors |= tensors
@@ -106,19 +107,20 @@ def _layers(checkpoint: Checkpoint) -> list[_Layer]:
     return layers
 
 
-def _place(name: str, array: np.ndarray) -> tuple[str, str]:
-    """(layer, role) by the last word of a name; a nameless vector is a bias, anything else a weight of its own."""
+def _place(name: str, array: np.ndarray, told: str | None) -> tuple[str, str]:
+    """(layer, role) as the format told, or by the last word of a name; a nameless vector is a bias, anything else a weight of its own."""
     plain = printable(name).removesuffix(":0")
     cut = max(plain.rfind("."), plain.rfind("/"))
-    role = _ROLE.get(plain[cut + 1 :])
+    role = told or _ROLE.get(plain[cut + 1 :])
     if role is None:
         return plain, "weight" if array.ndim > 1 else "bias"
     return (plain[:cut] if cut > 0 else "net"), role
 
 
-def _is_norm(tensors: dict[str, tuple[str, np.ndarray]]) -> bool:
+def _is_norm(tensors: dict[str, tuple[str, np.ndarray]], told: bool) -> bool:
+    """Told a vector's role, a weight is one: a slope, say. Else it is taken for a normalization's."""
     vectors = all(array.ndim == 1 for _, array in tensors.values())
-    return vectors and bool({"mean", "gamma", "beta", "var"} & set(tensors) or "weight" in tensors)
+    return vectors and bool({"mean", "gamma", "beta", "var"} & set(tensors) or ("weight" in tensors and not told))
 
 
 def _joins(before: _Layer, norm: dict[str, tuple[str, np.ndarray]]) -> bool:
