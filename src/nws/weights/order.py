@@ -108,7 +108,7 @@ def _layers(checkpoint: Checkpoint) -> list[_Layer]:
 
 
 def _place(name: str, array: np.ndarray, told: str | None) -> tuple[str, str]:
-    """(layer, role) as the format told, or by the last word of a name; a nameless vector is a bias, anything else a weight of its own."""
+    """(layer, role) as told, or by the last word of a name; a nameless vector is a bias, anything else a weight of its own."""
     plain = printable(name).removesuffix(":0")
     cut = max(plain.rfind("."), plain.rfind("/"))
     role = told or _ROLE.get(plain[cut + 1 :])
