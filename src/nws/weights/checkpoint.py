@@ -33,7 +33,7 @@ class Checkpoint:
     notes     what a reader should know, in plain words: what was left out, where the weights were found
     metadata  what else the file says: epoch, configuration ...; text is data, whoever prints it escapes it
     kernels   the framework's order of dimensions: "torch" (out, in, rows, columns) or "keras" (rows, columns, in, out)
-    roles     name -> role of nws.layout.ROLES, where the format tells more than the name; the layer is the name without its last word
+    roles     name -> role of nws.layout.ROLES, where the format tells more than the name; the layer is the name but its last word
     """
 
     path: Path
