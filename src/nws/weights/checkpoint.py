@@ -34,6 +34,9 @@ class Checkpoint:
     metadata  what else the file says: epoch, configuration ...; text is data, whoever prints it escapes it
     kernels   the framework's order of dimensions: "torch" (out, in, rows, columns) or "keras" (rows, columns, in, out)
     roles     name -> role of nws.layout.ROLES, where the format tells more than the name; the layer is the name but its last word
+    kinds     name -> which dimensions a weight has, where they are not those of `kernels`: "ours"; "vector" (flattened); Keras's
+              "depthwise" (rows, columns, in, multiples), "transposed" (rows, columns, out, in), "heads in" (in, heads, units),
+              "heads out" (heads, units, out)
     """
 
     path: Path
@@ -44,6 +47,7 @@ class Checkpoint:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     kernels: str = "torch"
     roles: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if tuple(self.arrays) != self.names:
@@ -83,6 +87,8 @@ def check_file(path: Path, limits: Limits) -> int:
         raise NwsError(f"{shown(path)} is not a file: name a checkpoint")
     if not size:
         raise NwsError(f"{shown(path)} is empty: copy it anew")
+    if size < 1024 and path.read_bytes().startswith(b"version https://git-lfs.github.com/spec"):
+        raise NwsError(f"{shown(path)} is a pointer of Git LFS, not the file: run git lfs pull")
     if size > limits.bytes:
         raise NwsError(f"{shown(path)} has {size:,} bytes, more than the {limits.bytes:,} that are read")
     return size

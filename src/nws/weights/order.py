@@ -84,6 +84,7 @@ def _layers(checkpoint: Checkpoint) -> list[_Layer]:
     for name in checkpoint.names:
         array = checkpoint.arrays[name]
         prefix, role = _place(name, array, checkpoint.roles.get(name))
+        array = _in_our_dimensions(array, role, checkpoint.kernels, checkpoint.kinds.get(name))
         if role in groups.get(prefix, {}):
             prefix, role = printable(name), "weight"
         groups.setdefault(prefix, {})[role] = (name, array if array.ndim else array.reshape(1))
@@ -99,12 +100,24 @@ def _layers(checkpoint: Checkpoint) -> list[_Layer]:
         elif set(tensors) == {"bias"} and layers and _joins(layers[-1], tensors):  # where names tell nothing, as in ONNX
             layers[-1].tensors |= tensors
             continue
-        layer = _Layer(prefix, tensors)
-        if layer.weight is not None and layer.weight.ndim > 1 and checkpoint.kernels == "keras":
-            name, array = tensors["weight"]
-            tensors["weight"] = name, np.moveaxis(array, (-1, -2), (0, 1))
-        layers.append(layer)
+        layers.append(_Layer(prefix, tensors))
     return layers
+
+
+def _in_our_dimensions(array: np.ndarray, role: str, kernels: str, kind: str | None) -> np.ndarray:
+    """(out, in, rows, columns). A depthwise kernel becomes PyTorch's (in * multiples, 1, rows, columns): one input per output."""
+    if kind == "vector":
+        return array.reshape(-1)
+    if kind == "ours" or role != "weight" or kernels != "keras" or array.ndim < 2:
+        return array
+    if kind == "heads in":
+        return array.reshape(len(array), -1).T
+    if kind == "heads out":
+        return array.reshape(-1, array.shape[-1]).T
+    if kind in ("depthwise", "transposed"):
+        array = np.moveaxis(array, (-2, -1), (0, 1))
+        return array.reshape(-1, 1, *array.shape[2:]) if kind == "depthwise" else array
+    return np.moveaxis(array, (-1, -2), (0, 1))
 
 
 def _place(name: str, array: np.ndarray, told: str | None) -> tuple[str, str]:
