@@ -32,6 +32,7 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LISTS = ("layer_names", "weight_names")
 _MOST_NAMES = 16 << 20  # bytes of a list of them
 _MOST_ENTRIES = 10_000
+_MOST_CHUNKS = 20_000
 _NOT_WEIGHTS = ("optimizer", "optimizer_weights", "seed_generator", "metrics")
 
 
@@ -139,6 +140,9 @@ def _weights(file: Any, config: Any, size: int, path: Path, limits: Limits) -> t
     total = sum(max(math.prod(s.shape or ()), math.prod(s.chunks or ())) * s.dtype.itemsize for s in sets.values())
     if total > limits.ratio * max(size, 4096):
         raise NwsError(f"{shown(path)}: {size:,} bytes would become {total:,}: this is no file of weights")
+    pieces = sum(math.prod(-(-n // c) for n, c in zip(s.shape, s.chunks)) for s in sets.values() if s.chunks)
+    if pieces > _MOST_CHUNKS:  # each costs the library 6 KB, stored or not: 1.7 GB for an empty data set in a file of 9 KB
+        raise NwsError(f"{shown(path)} is cut into {pieces:,} pieces: this is no file of weights")
     found = [keras.Weight(name, tuple(s.shape), _address(s)) for name, s in sets.items()]
     root = "model_weights/" if "model_weights/" in lists else ""
     if config is None:

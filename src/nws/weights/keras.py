@@ -204,7 +204,7 @@ def _descend(
             node = node.inner[inner[part]]
             title.append(node.name or part)
         else:
-            place.append((_MOST_LAYERS, natural(part)))
+            place.append((_MOST_LAYERS, natural("" if part == "forward_layer" else part)))  # before backward_layer
             title += [part] if part != "cell" or not node else []
             node = _wrapped(node, part)
     return tuple(place), title or ["net"], node
