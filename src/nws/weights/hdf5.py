@@ -136,13 +136,13 @@ def _weights(file: Any, config: Any, size: int, path: Path, limits: Limits) -> t
     lists: dict[str, list[str]] = {}
     _walk(file, "", sets, lists, limits, 0)
     check_declared(path, ((name, tuple(int(n) for n in s.shape or ()), s.dtype.itemsize) for name, s in sets.items()), limits)
+    pieces = sum(math.prod(-(-n // c) for n, c in zip(s.shape, s.chunks)) for s in sets.values() if s.chunks)
+    if pieces > _MOST_CHUNKS:  # each costs the library 6 KB, stored or not: 1.7 GB for an empty data set in a file of 9 KB
+        raise NwsError(f"{shown(path)} is cut into {pieces:,} pieces: this is no file of weights")
     # A chunk is unpacked whole, however little of it the data set holds.
     total = sum(max(math.prod(s.shape or ()), math.prod(s.chunks or ())) * s.dtype.itemsize for s in sets.values())
     if total > limits.ratio * max(size, 4096):
         raise NwsError(f"{shown(path)}: {size:,} bytes would become {total:,}: this is no file of weights")
-    pieces = sum(math.prod(-(-n // c) for n, c in zip(s.shape, s.chunks)) for s in sets.values() if s.chunks)
-    if pieces > _MOST_CHUNKS:  # each costs the library 6 KB, stored or not: 1.7 GB for an empty data set in a file of 9 KB
-        raise NwsError(f"{shown(path)} is cut into {pieces:,} pieces: this is no file of weights")
     found = [keras.Weight(name, tuple(s.shape), _address(s)) for name, s in sets.items()]
     root = "model_weights/" if "model_weights/" in lists else ""
     if config is None:
