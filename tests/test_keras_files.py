@@ -140,6 +140,16 @@ def test_keras_1_and_theanos_kernels(tmp_path):
     }
 
 
+def test_theanos_kernels_are_known_by_their_biases(tmp_path):
+    """Weights alone do not say which of the two orders they have."""
+    layers = {"a": {"a_W": array(5, 1, 3, 3), "a_b": array(5)}, "b": {"b_W": array(5, 5, 3, 3)}}
+    files.legacy(tmp_path / "a.h5", layers, root="")
+    assert rows(tmp_path / "a.h5") == {"a": {"weight": (5, 1, 3, 3), "bias": (5,)}, "b": {"weight": (5, 5, 3, 3)}}
+    layers = {"a": {"a_W": array(3, 3, 1, 5), "a_b": array(5)}}
+    files.legacy(tmp_path / "b.h5", layers, root="")
+    assert rows(tmp_path / "b.h5") == {"a": {"weight": (5, 1, 3, 3), "bias": (5,)}}
+
+
 def test_numbered_variables_are_what_their_class_says(tmp_path):
     """A lone vector is no bias; a norm without scale begins with beta; names and order are the configuration's."""
     files.modern(tmp_path / "a.keras")

@@ -102,10 +102,23 @@ def listed(weights: list[Weight], said: list[tuple[str, str, list[str]]], tree: 
             weight.place = (row, *_position(rest, node))
             _tell(weight, leaf, rest or [layer], _within(rest, node))
             found.append(weight)
+    _theano(found)
     found.sort(key=lambda weight: weight.place)
     for weight in known.values():
         weight.name = weight.path.removeprefix("model_weights/").removesuffix(":0")
     return [*found, *known.values()]
+
+
+def _theano(weights: list[Weight]) -> None:
+    """Keras 1 with Theano wrote kernels (out, in, rows, columns) and does not say so: the length of a bias tells it of all."""
+    units = {weight.name.removesuffix("/b"): weight.shape for weight in weights if weight.name.endswith("/b")}
+    kernels = {weight.name.removesuffix("/W"): weight for weight in weights if weight.name.endswith("/W") and len(weight.shape) > 2}
+    told = [(units[name], weight.shape) for name, weight in kernels.items() if name in units]
+    if any(shape[:1] == bias != shape[-1:] for bias, shape in told) and not any(
+        shape[-1:] == bias != shape[:1] for bias, shape in told
+    ):
+        for weight in kernels.values():
+            weight.kind = "ours"
 
 
 def numbered(weights: list[Weight], tree: Layer) -> list[Weight]:
