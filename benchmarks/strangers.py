@@ -13,6 +13,7 @@ from typing import Any
 
 import mutations as by
 import numpy as np
+from mutations_hdf5 import hdf5
 
 from nws import FIXED, NwsError
 from nws.zoo import Zoo
@@ -27,17 +28,19 @@ MADE = 1_700_000_000  # seconds; of every file, so that a stored index counts as
 class Format:
     """make: writers of valid folders; mutate: end of a file's name -> how it is changed, others are left; read: a folder.
 
-    writes: whether reading writes into the folder, which then is made anew for each input.
+    writes: whether reading writes into the folder, which then is made anew for each input. reach: "module:function" of the reader
+    that is called once a file has passed the first look, so that what lies behind it is put on trial.
     """
 
     make: tuple[Callable[[Path], Any], ...]
     mutate: Mapping[str, by.Mutate]
     read: Callable[[Path], Any]
     writes: bool = False
+    reach: str = ""
 
 
 def _inner(name: str) -> by.Mutate:
-    known = {".pkl": by.pickled, ".npy": by.npy, ".json": by.json_text}
+    known = {".pkl": by.pickled, ".npy": by.npy, ".json": by.json_text, ".h5": hdf5}
     return next((mutate for ending, mutate in known.items() if name.endswith(ending)), by.some_bytes)
 
 
@@ -175,6 +178,30 @@ def _graph(folder: Path) -> None:
     ]
     tensors = {"w": numbers(3, 4, 3, 3), "k": numbers(36, 5), "r": numbers(8, 2), "h": numbers(1, 16), "slope": numbers(5)}
     save(folder / "a.onnx", nodes, tensors | {"scale": numbers(1, 4, 1, 1), "shift": numbers(1, 4, 1, 1), "bias": numbers(5)})
+
+
+def _keras(name: str, writer: str) -> Callable[[Path], None]:
+    def make(folder: Path) -> None:
+        import keras_files
+
+        getattr(keras_files, writer)(folder / name)
+
+    return make
+
+
+def _newest_hdf5(folder: Path) -> None:
+    """The library's newest structures, chunks that are packed, and lists of texts of any length."""
+    import h5py
+
+    with h5py.File(folder / "a.h5", "w", libver="latest") as file:
+        file.attrs["layer_names"] = ["b", "a"]
+        for layer in ("a", "b"):
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [f"{layer}/kernel:0", f"{layer}/bias:0"]
+            group.create_dataset(
+                f"{layer}/kernel:0", data=np.ones((8, 8), "f4"), chunks=(4, 8), compression="gzip", maxshape=(None, 8)
+            )
+            group[f"{layer}/bias:0"] = np.ones(8, "f4")
 
 
 def _training_state(folder: Path) -> None:
@@ -354,23 +381,45 @@ def _read_tables(folder: Path) -> None:
     Tables(folder).read("t", ["net"])
 
 
+READERS = "nws.weights."
 ZIP = by.archive(_inner)
 ANY = {"": by.some_bytes}
 FORMATS: dict[str, Format] = {
-    "net": Format((_zoo, _foreign_zoo), {NET: by.safetensors}, _read_net),
+    "net": Format((_zoo, _foreign_zoo), {NET: by.safetensors}, _read_net, reach="nws.zoo.netfile:_checked_tensors"),
     "zoo.json": Format((_zoo, _foreign_zoo), {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
     "index": Format((_zoo, _foreign_zoo), {"index.parquet": _parquet}, _read_index, True),
-    "safetensors": Format((_checkpoint("a.safetensors", "a.safetensors"),), {"": by.safetensors}, _read_checkpoint),
-    "torch": Format((_checkpoint("a.pt", "a.pt"), _training_state), {"": ZIP}, _read_checkpoint),
-    "torch-old": Format((_checkpoint("a.pth", "a.pth"), _module("a.pt", False)), {"": by.some_bytes}, _read_checkpoint),
-    "torch-objects": Format((_module("a.pt"), _module("a.jit")), {"": ZIP}, _read_checkpoint),
-    "shards": Format((_shards,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_shards),
-    "npz": Format((_checkpoint("a.npz", "a.npz"),), {"": ZIP}, _read_checkpoint),
-    "onnx": Format((_checkpoint("a.onnx", "write_onnx"), _graph), ANY, _read_checkpoint),
-    "msgpack": Format((_flax,), ANY, _read_checkpoint),
-    "gguf": Format((_gguf,), ANY, _read_checkpoint),
-    "h5": Format((_checkpoint("a.h5", "write_keras_h5"),), ANY, _read_checkpoint),
-    "keras": Format((_checkpoint("a.keras", "write_keras"),), {"": ZIP}, _read_checkpoint),
+    "safetensors": Format(
+        (_checkpoint("a.safetensors", "a.safetensors"),),
+        {"": by.safetensors},
+        _read_checkpoint,
+        reach=f"{READERS}safetensors_file:_spans",
+    ),
+    "torch": Format(
+        (_checkpoint("a.pt", "a.pt"), _training_state), {"": ZIP}, _read_checkpoint, reach=f"{READERS}torch_file:checkpoint"
+    ),
+    "torch-old": Format(
+        (_checkpoint("a.pth", "a.pth"), _module("a.pt", False)), ANY, _read_checkpoint, reach=f"{READERS}torch_file:checkpoint"
+    ),
+    "torch-objects": Format((_module("a.pt"), _module("a.jit")), {"": ZIP}, _read_checkpoint, reach=f"{READERS}torch_file:checkpoint"),
+    "shards": Format(
+        (_shards,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_shards, reach=f"{READERS}safetensors_file:_spans"
+    ),
+    "npz": Format((_checkpoint("a.npz", "a.npz"),), {"": ZIP}, _read_checkpoint, reach=f"{READERS}npz:_header"),
+    "onnx": Format((_checkpoint("a.onnx", "write_onnx"), _graph), ANY, _read_checkpoint, reach=f"{READERS}onnx_file:_array"),
+    "msgpack": Format((_flax,), ANY, _read_checkpoint, reach=f"{READERS}msgpack_file:_flat"),
+    "gguf": Format((_gguf,), ANY, _read_checkpoint, reach=f"{READERS}gguf_file:_array"),
+    "h5": Format(
+        (_checkpoint("a.h5", "write_keras_h5"), _keras("a.h5", "xception"), _newest_hdf5),
+        {"": hdf5},
+        _read_checkpoint,
+        reach=f"{READERS}hdf5:_walk",
+    ),
+    "keras": Format(
+        (_checkpoint("a.keras", "write_keras"), _keras("a.keras", "modern")),
+        {"": by.archive(_inner, raw=0.08, at_all=0.1)},
+        _read_checkpoint,
+        reach=f"{READERS}hdf5:_walk",
+    ),
     "small-cnn-zoo": Format(
         (_small_cnn_zoo(True), _small_cnn_zoo(False)),
         {".csv.gz": by.packed(by.table), ".csv": by.table, ".npy": by.npy},
