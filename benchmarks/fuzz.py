@@ -65,9 +65,9 @@ class Watch:
         self.scratch = str(scratch)
         self.on = False
         self.seen: list[str] = []
-        self.readable = tuple(
-            {sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[1]), "/proc/", "/sys/", "/dev/", "/etc/", "/usr/"}
-        )
+        ours = {sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[1])}
+        packages = {os.path.realpath(path) for path in sys.path if path and path != "/"}  # wherever the environment has them
+        self.readable = (*ours, *packages, "/proc/", "/sys/", "/dev/", "/etc/", "/usr/")
         sys.addaudithook(self.hear)
 
     def hear(self, event: str, given: tuple[Any, ...]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import mutations as by
 import numpy as np
+import strangers_weights as weights
 from mutations_hdf5 import hdf5
 
 from nws import FIXED, NwsError
@@ -128,118 +129,6 @@ def _parquet(data: bytes, rng: random.Random) -> bytes:
     made = io.BytesIO()
     frame.to_parquet(made)
     return made.getvalue()
-
-
-# -- checkpoints ---------------------------------------------------------------------------------------------------------------
-
-
-def _checkpoint(name: str, writer: str) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        import test_weights as files
-
-        known = files.WRITERS.get(writer) or getattr(files, writer)
-        known(folder / name, files.small_net())
-
-    return make
-
-
-def _flax(folder: Path) -> None:
-    from foreign_files import flax
-    from test_flax_and_gguf import flax_tree
-    from test_weights import small_net
-
-    state = {"step": 7, "opt_state": {"0": {"mu": np.ones(3, np.float32)}}, "name": "a", "on": True, "x": 0.5}
-    (folder / "a.msgpack").write_bytes(flax({**state, **flax_tree(small_net())}))
-
-
-def _gguf(folder: Path) -> None:
-    from foreign_files import gguf
-    from test_weights import small_net
-
-    settings = {"general.architecture": "llama", "general.alignment": 32, "a": 0.5, "on": True, "tokens": ["a", "bc"]}
-    state = {f"{name}.weight": array for name, array in small_net().items()}
-    (folder / "a.gguf").write_bytes(gguf(state, settings))
-
-
-def _graph(folder: Path) -> None:
-    """Of the operators that onnx_graph.py looks at."""
-    from test_onnx_graphs import numbers, save
-
-    nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = [
-        ("ConvTranspose", ["x", "w"], ["a"], {"group": 1}),
-        ("Mul", ["a", "scale"], ["b"], {}),
-        ("Add", ["b", "shift"], ["c"], {}),
-        ("Transpose", ["c"], ["d"], {"perm": [0, 2, 3, 1]}),
-        ("MatMul", ["d", "k"], ["e"], {}),
-        ("Add", ["e", "bias"], ["f"], {}),
-        ("PRelu", ["f", "slope"], ["g"], {}),
-        ("Unsqueeze", ["r"], ["s"], {}),
-        ("LSTM", ["g", "s", "s", "h"], ["y"], {}),
-    ]
-    tensors = {"w": numbers(3, 4, 3, 3), "k": numbers(36, 5), "r": numbers(8, 2), "h": numbers(1, 16), "slope": numbers(5)}
-    save(folder / "a.onnx", nodes, tensors | {"scale": numbers(1, 4, 1, 1), "shift": numbers(1, 4, 1, 1), "bias": numbers(5)})
-
-
-def _keras(name: str, writer: str) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        import keras_files
-
-        getattr(keras_files, writer)(folder / name)
-
-    return make
-
-
-def _newest_hdf5(folder: Path) -> None:
-    """The library's newest structures, chunks that are packed, and lists of texts of any length."""
-    import h5py
-
-    with h5py.File(folder / "a.h5", "w", libver="latest") as file:
-        file.attrs["layer_names"] = ["b", "a"]
-        for layer in ("a", "b"):
-            group = file.create_group(layer)
-            group.attrs["weight_names"] = [f"{layer}/kernel:0", f"{layer}/bias:0"]
-            group.create_dataset(
-                f"{layer}/kernel:0", data=np.ones((8, 8), "f4"), chunks=(4, 8), compression="gzip", maxshape=(None, 8)
-            )
-            group[f"{layer}/bias:0"] = np.ones(8, "f4")
-
-
-def _training_state(folder: Path) -> None:
-    import torch
-
-    state = {"layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2).half(), "n": torch.tensor(3)}
-    torch.save({"model": state, "optimizer": {"state": {0: torch.ones(2)}}, "epoch": 3, "config": {"lr": 0.1}}, folder / "a.pt")
-
-
-def _module(name: str, new: bool = True) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        import torch
-
-        model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(27, 2))
-        if name == "a.jit":
-            torch.jit.save(torch.jit.trace(model.eval(), torch.ones(1, 2, 5, 5)), folder / name)
-        else:
-            torch.save({"actor": model, "actor_ema": model}, folder / name, _use_new_zipfile_serialization=new)
-
-    return make
-
-
-def _shards(folder: Path) -> None:
-    import test_nets
-
-    test_nets.sharded(folder, ".safetensors")
-
-
-def _read_shards(folder: Path) -> None:
-    from nws.weights import ordered, read
-
-    ordered(read(folder))
-
-
-def _read_checkpoint(folder: Path) -> None:
-    from nws.weights import ordered, read
-
-    ordered(read(next(iter(folder.iterdir()))))
 
 
 def _imported(kind: str, *where: str) -> Callable[[Path], None]:
@@ -389,35 +278,54 @@ FORMATS: dict[str, Format] = {
     "zoo.json": Format((_zoo, _foreign_zoo), {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
     "index": Format((_zoo, _foreign_zoo), {"index.parquet": _parquet}, _read_index, True),
     "safetensors": Format(
-        (_checkpoint("a.safetensors", "a.safetensors"),),
+        (weights.checkpoint("a.safetensors", "a.safetensors"),),
         {"": by.safetensors},
-        _read_checkpoint,
+        weights.read_checkpoint,
         reach=f"{READERS}safetensors_file:_spans",
     ),
     "torch": Format(
-        (_checkpoint("a.pt", "a.pt"), _training_state), {"": ZIP}, _read_checkpoint, reach=f"{READERS}torch_file:checkpoint"
+        (weights.checkpoint("a.pt", "a.pt"), weights.training_state),
+        {"": ZIP},
+        weights.read_checkpoint,
+        reach=f"{READERS}torch_file:checkpoint",
     ),
     "torch-old": Format(
-        (_checkpoint("a.pth", "a.pth"), _module("a.pt", False)), ANY, _read_checkpoint, reach=f"{READERS}torch_file:checkpoint"
+        (weights.checkpoint("a.pth", "a.pth"), weights.module("a.pt", False)),
+        ANY,
+        weights.read_checkpoint,
+        reach=f"{READERS}torch_file:checkpoint",
     ),
-    "torch-objects": Format((_module("a.pt"), _module("a.jit")), {"": ZIP}, _read_checkpoint, reach=f"{READERS}torch_file:checkpoint"),
+    "torch-objects": Format(
+        (weights.module("a.pt"), weights.module("a.jit")),
+        {"": ZIP},
+        weights.read_checkpoint,
+        reach=f"{READERS}torch_file:checkpoint",
+    ),
     "shards": Format(
-        (_shards,), {".json": by.json_text, ".safetensors": by.safetensors}, _read_shards, reach=f"{READERS}safetensors_file:_spans"
+        (weights.shards,),
+        {".json": by.json_text, ".safetensors": by.safetensors},
+        weights.read_shards,
+        reach=f"{READERS}safetensors_file:_spans",
     ),
-    "npz": Format((_checkpoint("a.npz", "a.npz"),), {"": ZIP}, _read_checkpoint, reach=f"{READERS}npz:_header"),
-    "onnx": Format((_checkpoint("a.onnx", "write_onnx"), _graph), ANY, _read_checkpoint, reach=f"{READERS}onnx_file:_array"),
-    "msgpack": Format((_flax,), ANY, _read_checkpoint, reach=f"{READERS}msgpack_file:_flat"),
-    "gguf": Format((_gguf,), ANY, _read_checkpoint, reach=f"{READERS}gguf_file:_array"),
+    "npz": Format((weights.checkpoint("a.npz", "a.npz"),), {"": ZIP}, weights.read_checkpoint, reach=f"{READERS}npz:_header"),
+    "onnx": Format(
+        (weights.checkpoint("a.onnx", "write_onnx"), weights.graph),
+        ANY,
+        weights.read_checkpoint,
+        reach=f"{READERS}onnx_file:_array",
+    ),
+    "msgpack": Format((weights.flax,), ANY, weights.read_checkpoint, reach=f"{READERS}msgpack_file:_flat"),
+    "gguf": Format((weights.gguf,), ANY, weights.read_checkpoint, reach=f"{READERS}gguf_file:_array"),
     "h5": Format(
-        (_checkpoint("a.h5", "write_keras_h5"), _keras("a.h5", "xception"), _newest_hdf5),
+        (weights.checkpoint("a.h5", "write_keras_h5"), weights.keras("a.h5", "xception"), weights.newest_hdf5),
         {"": hdf5},
-        _read_checkpoint,
+        weights.read_checkpoint,
         reach=f"{READERS}hdf5:_walk",
     ),
     "keras": Format(
-        (_checkpoint("a.keras", "write_keras"), _keras("a.keras", "modern")),
+        (weights.checkpoint("a.keras", "write_keras"), weights.keras("a.keras", "modern")),
         {"": by.archive(_inner, raw=0.08, at_all=0.1)},
-        _read_checkpoint,
+        weights.read_checkpoint,
         reach=f"{READERS}hdf5:_walk",
     ),
     "small-cnn-zoo": Format(

@@ -180,3 +180,17 @@ def test_hostile_gguf_is_one_line(tmp_path, data):
     with pytest.raises(NwsError, match=r"a\.gguf") as refused:
         read(tmp_path / "a.gguf")
     assert "\n" not in str(refused.value)
+
+
+def test_several_nets_of_flax(tmp_path):
+    """Beside each other all are listed and one is chosen; a copy is listed and not asked about."""
+    params = flax_tree(small_net())["params"]
+    (tmp_path / "a.msgpack").write_bytes(flax({"params": {"actor": params, "critic": params}}))
+    with pytest.raises(NwsError, match=r"holds 2 nets: actor .*critic .*--net actor"):
+        read(tmp_path / "a.msgpack")
+    chosen = ordered(read(tmp_path / "a.msgpack", net="critic"))
+    assert list(chosen.layout.layers) == ["critic/Conv_0", "critic/Dense_0"]
+    (tmp_path / "a.msgpack").write_bytes(flax({**flax_tree(small_net()), "ema_params": params}))
+    found = read(tmp_path / "a.msgpack")
+    assert [net["name"] for net in found.nets] == ["", "ema_params"]
+    np.testing.assert_array_equal(ordered(found).theta, in_our_order(small_net()))

@@ -88,8 +88,7 @@ def test_a_whole_model_of_keras_2(tmp_path):
         ("sep/pointwise_kernel", {"weight": (6, 4, 1, 1), "bias": (6,)}),
         ("inner/a", {"weight": (6, 6)}),  # in the order of its configuration: weight_names lists b first
         ("inner/b", {"weight": (5, 6), "bias": (5,)}),
-        ("lstm", {"weight": (8, 5), "bias": (8,)}),
-        ("lstm/recurrent_kernel", {"weight": (8, 2)}),
+        ("lstm", {"weight": (8, 7), "bias": (8,)}),
     ]
     np.testing.assert_array_equal(checkpoint.arrays["sep/depthwise_kernel"], array(3, 3, 4, 1))
     assert not any("optimizer" in name for name in checkpoint.names)
@@ -151,13 +150,12 @@ def test_theanos_kernels_are_known_by_their_biases(tmp_path):
 
 
 def test_numbered_variables_are_what_their_class_says(tmp_path):
-    """A lone vector is no bias; a norm without scale begins with beta; names and order are the configuration's."""
+    """A lone vector is no bias and has no norm; a norm without scale begins with beta; names and order are the configuration's."""
     files.modern(tmp_path / "a.keras")
     assert list(rows(tmp_path / "a.keras").items()) == [
-        ("first", {"weight": (4, 3)}),
-        ("slopes", {"weight": (4,), "beta": (4,), "mean": (4,), "var": (4,)}),
-        ("memory", {"weight": (8, 4), "bias": (8,)}),
-        ("memory/recurrent_kernel", {"weight": (8, 2)}),
+        ("first", {"weight": (4, 3), "beta": (4,), "mean": (4,), "var": (4,)}),
+        ("slopes", {"weight": (4,)}),
+        ("memory", {"weight": (8, 6), "bias": (8,)}),
         ("depth", {"weight": (4, 1, 3, 3), "bias": (4,)}),
         ("last", {"weight": (5, 2), "bias": (5,)}),
     ]
@@ -205,4 +203,6 @@ def test_a_pointer_of_git_lfs_is_named(tmp_path, name):
 
 def test_what_is_no_hdf5_at_all(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"<!DOCTYPE html>" * 100)
+    assert "is a web page" in refused(read, tmp_path / "a.h5")
+    (tmp_path / "a.h5").write_bytes(bytes(range(256)) * 10)
     assert "is no HDF5 file" in refused(read, tmp_path / "a.h5")

@@ -60,7 +60,7 @@ FILES = {  # name -> its bytes (the beginnings of real files), what it must be c
     "notes.pt": ("Grüße, this is text".encode(), "text", "name the file"),
     "a.pth.gz": (gzip.compress(b"a" * 100), "gzip", "gunzip"),
     "a.tar": (tar(), "tar archive", "unpack"),
-    "a.zip": (zipped(), "ZIP archive", "unpack"),
+    "a.zip": (zipped(), "zip archive of other files", "unpack"),
     "a.7z": (b"7z\xbc\xaf\x27\x1c" + bytes(40), "packed archive", "unpack"),
 }  # fmt: skip
 
@@ -92,6 +92,7 @@ def test_a_pickled_model_of_scikit_learn(tmp_path):
         ("adapter_config.json", "LoRA"),
         ("Manifest.json", "Core ML"),
         ("_CHECKPOINT_METADATA", "Orbax"),
+        ("notes.txt", "is a folder: name the file"),
     ],
 )
 def test_a_folder_is_called_by_its_name(tmp_path, inside, called):

@@ -219,3 +219,11 @@ def test_a_shard_of_nested_mappings(tmp_path):
     index, _ = sharded(tmp_path / "m", ".bin")
     torch.save({"layers.0": {"0": {"weight": torch.ones(4, 3), "bias": torch.ones(4)}}}, next(index.parent.glob("*-00001-*")))
     assert read(index).size == 3 * 16
+
+
+def test_an_attentions_value_is_no_critic():
+    """Beside its query; a value net beside a policy is one."""
+    layers = {f"attention_4/{name}_dense.kernel": np.ones((3, 2), np.float32) for name in ("key", "query", "value")}
+    assert [net.name for net in told_apart(layers)] == [""]
+    nets = {f"{name}_net.0.weight": np.ones((3, 2), np.float32) for name in ("policy", "value")}
+    assert [net.name for net in told_apart(nets)] == ["policy_net", "value_net"]

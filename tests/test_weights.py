@@ -205,7 +205,7 @@ def test_roles_that_a_format_tells_go_before_what_names_suggest():
     arrays = {name: np.ones(n, np.float32) for name, n in (("a/w", (4, 2)), ("a/x", 4), ("b/weight", 4), ("c/y", 4), ("c/z", 4))}
     roles = {"a/w": "weight", "a/x": "bias", "b/weight": "weight", "c/y": "beta", "c/z": "mean"}
     found = ordered(Checkpoint(Path("a"), "npz", tuple(arrays), arrays, roles=roles))
-    said = [("a", "weight"), ("a", "bias"), ("b", "weight"), ("b", "beta"), ("b", "mean")]
+    said = [("a", "weight"), ("a", "bias"), ("a", "beta"), ("a", "mean"), ("b", "weight")]
     assert [(t.layer, t.role) for t in found.layout.tensors] == said
     untold = ordered(Checkpoint(Path("a"), "npz", tuple(arrays), arrays))
     assert [(t.layer, t.role) for t in untold.layout.tensors] != said

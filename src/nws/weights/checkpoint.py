@@ -14,6 +14,8 @@ import numpy as np
 from nws.errors import NwsError
 from nws.recorded import printable
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -89,6 +91,8 @@ def check_file(path: Path, limits: Limits) -> int:
         raise NwsError(f"{shown(path)} is not a file: name a checkpoint")
     if not size:
         raise NwsError(f"{shown(path)} is empty: copy it anew")
+    if size < 1024 and path.read_bytes().startswith(_POINTER):
+        raise NwsError(f"{shown(path)} is a pointer of Git LFS, not the file: run git lfs pull in its repository")
     if size > limits.bytes:
         raise NwsError(f"{shown(path)} has {size:,} bytes, more than the {limits.bytes:,} that are read")
     return size

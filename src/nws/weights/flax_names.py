@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nws.weights.nets import is_copy
 from nws.weights.state import natural
 
 _ROLE = {"kernel": "weight", "embedding": "weight", "bias": "bias", "scale": "gamma", "mean": "mean", "var": "var"}
@@ -15,22 +16,27 @@ _COLLECTIONS = ("params", "batch_stats", "state", "target", "model", "train_stat
 _Place = tuple[str, ...]
 
 
+def _of_nets(word: str) -> bool:
+    """params, batch_stats, and copies of these: ema_params, target_params."""
+    return word in ("params", "batch_stats") or (is_copy(word) and word.endswith(("params", "batch_stats")))
+
+
 def named(found: Mapping[_Place, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str], tuple[str, ...]]:
     """(name -> array in Flax's order of dimensions, name -> role, notes): a layer's parameters and statistics under one name.
 
     Where the file has a part called params, only that and batch_stats are the net: the optimizer's state and whatever a
-    program saved beside them is not. Flax sorts names as text and norms before convolutions: layers then go by their numbers,
-    each norm behind the layer that has its number.
+    program saved beside them is not; copies (ema_params) are nets of their own. Flax sorts names as text and norms before
+    convolutions: layers then go by their numbers, each norm behind the layer that has its number.
     """
     kept = {place: array for place, array in found.items() if not any(_NOT_WEIGHTS.fullmatch(word) for word in place)}
-    inside = {place: array for place, array in kept.items() if {"params", "batch_stats"} & set(place)}
+    inside = {place: array for place, array in kept.items() if any(map(_of_nets, place))}
     groups: dict[_Place, dict[str, np.ndarray]] = {}
     for place, array in (inside or kept).items():
         layer = tuple(word for word in place[:-1] if word not in _COLLECTIONS)
         groups.setdefault(layer, {})[place[-1]] = _flat(layer, place[-1], array)
     notes: list[str] = []
     if inside and len(inside) < len(found):
-        notes.append("of the file only params and batch_stats are the net's weights")
+        notes.append("of the file only params and batch_stats are weights of nets")
     order = list(groups)
     if len(order) > 1 and order == sorted(order):
         order = _behind(sorted(order, key=lambda layer: natural("/".join(layer))), groups)

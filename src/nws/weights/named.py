@@ -163,7 +163,6 @@ _ENDINGS = {
     ".engine": _TENSORRT,
     ".plan": _TENSORRT,
     ".trt": _TENSORRT,
-    ".zip": f"is a ZIP archive: {_UNPACK}",
 }
 _FOLDERS = (  # a name inside -> what the folder is
     ("saved_model.pb", _SAVED_MODEL),

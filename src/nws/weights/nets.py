@@ -96,8 +96,9 @@ def is_copy(name: str) -> bool:
 def told_apart(tensors: Mapping[str, Any]) -> list[Net]:
     """The nets of one state dict by the first two words of its tensors' names; a single one, nameless, where it is one net."""
     groups: dict[str, dict[str, Any]] = {}
+    layers = {part for name in tensors for part in re.split(r"[./]", name)[:2]}
     for name, tensor in tensors.items():
-        groups.setdefault(_group(name), {})[name] = tensor
+        groups.setdefault(_group(name, layers), {})[name] = tensor
     copies = originals(groups)
     aside = [Net(group, groups[group], f"a copy of {of or 'the net itself'}") for group, of in copies.items()]
     kinds = {group: kind(group) for group in groups if group not in copies}
@@ -138,10 +139,15 @@ def _stem(name: str) -> tuple[str, ...]:
     return tuple(word for word in (w.rstrip("0123456789") for w in words(name)) if len(word) > 1)
 
 
-def _group(name: str) -> str:
-    """The beginning of a tensor's name that may name its net: up to the first word of a net or of a copy among the first two."""
+def _group(name: str, layers: set[str]) -> str:
+    """The beginning of a tensor's name that may name its net: up to the first word of a net or of a copy among the first two.
+
+    layers: these words of all names; beside a query, a value is a layer of attention.
+    """
     parts = re.split(r"[./]", name)[:-1][:2]
     for k, part in enumerate(parts):
+        if "value" in words(part) and part.replace("value", "query") in layers:
+            continue
         if kind(part) or is_copy(part):
             return ".".join(parts[: k + 1])
     return ""

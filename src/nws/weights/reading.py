@@ -19,7 +19,7 @@ from nws.weights import (
     stable_baselines,
     torch_file,
 )
-from nws.weights.checkpoint import Checkpoint, Limits, shown
+from nws.weights.checkpoint import Checkpoint, Limits, check_file, shown
 from nws.weights.nets import chosen, told_apart
 
 _TORCH: dict[str, Callable[[Path, Limits, str | None], Checkpoint]] = {
@@ -45,7 +45,6 @@ _READERS: dict[str, Callable[[Path, Limits], Checkpoint]] = {
 }
 SUFFIXES = (".safetensors", *_TORCH, *list(_READERS)[1:])
 _LIMITS = Limits()
-_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, net: str | None = None) -> Checkpoint:
@@ -79,14 +78,19 @@ def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, ne
 
 
 def _read(path: Path, limits: Limits, kind: str | None, net: str | None) -> Checkpoint:
-    _check_content(path)
+    if said := named.refusal(path, SUFFIXES):
+        raise NwsError(said)
     index = sharded.index_of(path)
     if index is not None:
         return _chosen(sharded.read(index, limits), net)
     suffix = named.ending(path) or (kind or path.suffix).lower()
     if suffix in _TORCH:
         return _TORCH[suffix](path, limits, net)
+    if path.is_dir():
+        raise NwsError(f"{shown(path)} is a folder: name the file of weights in it")
     if suffix not in _READERS:
+        if not suffix:
+            check_file(path, limits)
         raise unknown(f"{shown(path)}: the format", suffix, SUFFIXES)
     return _chosen(_READERS[suffix](path, limits), net)
 
@@ -97,14 +101,3 @@ def _chosen(checkpoint: Checkpoint, net: str | None) -> Checkpoint:
     kept, notes = chosen(nets, net)
     listed = tuple(found.to_dict() for found in nets)
     return replace(checkpoint, names=tuple(kept.tensors), arrays=dict(kept.tensors), notes=(*checkpoint.notes, *notes), nets=listed)
-
-
-def _check_content(path: Path) -> None:
-    """NwsError for what stands in the place of a file that was not copied, whatever its name."""
-    if path.is_file():
-        with open(path, "rb") as file:
-            head = file.read(len(_POINTER))
-        if head.startswith(_POINTER):
-            raise NwsError(f"{shown(path)} is a pointer of Git LFS, not the file: run git lfs pull in its repository")
-    if said := named.refusal(path, SUFFIXES):
-        raise NwsError(said)
