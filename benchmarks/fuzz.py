@@ -15,12 +15,15 @@ outside    a file outside the folder of the input is opened for writing, or read
 lines      the refusal is more than one line
 crash      the child is ended by a signal
 
+Each row says which share reached the parsing (Format.reach): for HDF5, that the library opened it and its groups were walked.
+
 Findings become tests. Results: docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import mmap
 import os
@@ -41,7 +44,7 @@ from typing import Any
 
 GIGABYTE = 1 << 30
 SECONDS, PATIENCE = 2, 30  # of processor time for an input; of silence before the child is ended
-FIELDS = ("at", "accepted", "refused", "slowest us", "slowest", "peak KB", "ready")
+FIELDS = ("at", "accepted", "refused", "reached", "slowest us", "slowest", "peak KB", "ready")
 RUNNING = {"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "pty.spawn", "pickle.find_class"}
 RUNNING |= {"socket.connect", "socket.bind", "socket.getaddrinfo", "urllib.Request", "ctypes.dlopen", "code.__new__"}
 CHANGING = {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.chmod", "os.truncate", "shutil.rmtree"}
@@ -62,9 +65,9 @@ class Watch:
         self.scratch = str(scratch)
         self.on = False
         self.seen: list[str] = []
-        self.readable = tuple(
-            {sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[1]), "/proc/", "/sys/", "/dev/", "/etc/", "/usr/"}
-        )
+        ours = {sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[1])}
+        packages = {os.path.realpath(path) for path in sys.path if path and path != "/"}  # wherever the environment has them
+        self.readable = (*ours, *packages, "/proc/", "/sys/", "/dev/", "/etc/", "/usr/")
         sys.addaudithook(self.hear)
 
     def hear(self, event: str, given: tuple[Any, ...]) -> None:
@@ -120,6 +123,7 @@ def child(name: str, given: argparse.Namespace, tally: Tally, findings: Path, sc
     for files in valid:  # warm up: imports are no part of an input
         write(folder, files)
         format_.read(folder)
+    reached = counted(format_.reach)
     watch = Watch(scratch)
     signal.signal(signal.SIGPROF, on_alarm)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -133,7 +137,9 @@ def child(name: str, given: argparse.Namespace, tally: Tally, findings: Path, sc
         files = changed(format_, rng.choice(valid), rng)
         write(folder, files, {} if format_.writes else there)
         there = files
+        reached.clear()
         found = attempt(format_, folder, tally, watch)
+        tally["reached"] += bool(reached)
         if found:
             with open(findings, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"at": at, **found}) + "\n")
@@ -141,6 +147,23 @@ def child(name: str, given: argparse.Namespace, tally: Tally, findings: Path, sc
                 shutil.copytree(folder, given.keep / f"{name}-{at}", dirs_exist_ok=True)
         tally["peak KB"] = max(tally["peak KB"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begun)
     tally["at"] = given.first + given.inputs
+
+
+def counted(reach: str) -> list[bool]:
+    """A list that is filled whenever this function of the reader is called."""
+    calls: list[bool] = []
+    if reach:
+        module, _, name = reach.partition(":")
+        there = importlib.import_module(module)
+        function = getattr(there, name)
+
+        def told(*given: Any, **more: Any) -> Any:
+            if not calls:
+                calls.append(True)
+            return function(*given, **more)
+
+        setattr(there, name, told)
+    return calls
 
 
 def attempt(format_: Any, folder: Path, tally: Tally, watch: Watch) -> dict[str, str] | None:
@@ -231,6 +254,8 @@ def write(folder: Path, files: dict[str, bytes], there: dict[str, bytes] = {}) -
 
 def fuzz(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """Children one after another until all inputs are read; the row."""
+    from strangers import FORMATS
+
     begun, tally = time.monotonic(), Tally()
     tally["at"] = given.first
     end = given.first + given.inputs
@@ -257,6 +282,7 @@ def fuzz(name: str, given: argparse.Namespace) -> dict[str, Any]:
         found = [json.loads(line) for line in findings.read_text().splitlines()]
     seconds = time.monotonic() - begun
     row = {"format": name, "seed": given.seed, "inputs": given.inputs, "accepted": tally["accepted"], "refused": tally["refused"]}
+    row |= {"reached %": round(100 * tally["reached"] / given.inputs, 1) if FORMATS[name].reach else None}
     row |= {"findings": len(found), "kinds": dict(Counter(f["kind"] for f in found)), "slowest ms": tally["slowest us"] // 1000}
     row |= {"slowest input": tally["slowest"], "peak MB": tally["peak KB"] // 1024, "inputs/s": round(given.inputs / seconds, 1)}
     different = {(f["kind"], f["where"], f["what"][:60]): f for f in reversed(found)}

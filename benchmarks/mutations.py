@@ -159,17 +159,17 @@ def pickled(data: bytes, rng: random.Random) -> bytes:
     return data
 
 
-def archive(inner: Callable[[str], Mutate]) -> Mutate:
-    """A zip archive: an entry changed by `inner(name)`, renamed, doubled, left out; or its bytes."""
+def archive(inner: Callable[[str], Mutate], raw: float = 0.25, at_all: float = 1 / 3) -> Mutate:
+    """An archive: an entry changed by `inner(name)`; a share `at_all` renamed, doubled, left out; a share `raw` by its bytes."""
 
     def mutate(data: bytes, rng: random.Random) -> bytes:
-        if rng.random() < 0.25:
+        if rng.random() < raw:
             return some_bytes(data, rng)
         with zipfile.ZipFile(io.BytesIO(data)) as old:
             entries = [(e.filename, old.read(e)) for e in old.infolist()]
         at = rng.randrange(len(entries))
         name, content = entries[at]
-        kind = rng.randrange(12)
+        kind = rng.randrange(4) if rng.random() < at_all else 4
         if kind == 0:
             entries.pop(at)
         elif kind == 1:

@@ -13,6 +13,8 @@ from typing import Any
 
 import mutations as by
 import numpy as np
+import strangers_weights as weights
+from mutations_hdf5 import hdf5
 
 from nws import FIXED, NwsError
 from nws.zoo import Zoo
@@ -27,17 +29,19 @@ MADE = 1_700_000_000  # seconds; of every file, so that a stored index counts as
 class Format:
     """make: writers of valid folders; mutate: end of a file's name -> how it is changed, others are left; read: a folder.
 
-    writes: whether reading writes into the folder, which then is made anew for each input.
+    writes: whether reading writes into the folder, which then is made anew for each input. reach: "module:function" of the reader
+    that is called once a file has passed the first look, so that what lies behind it is put on trial.
     """
 
     make: tuple[Callable[[Path], Any], ...]
     mutate: Mapping[str, by.Mutate]
     read: Callable[[Path], Any]
     writes: bool = False
+    reach: str = ""
 
 
 def _inner(name: str) -> by.Mutate:
-    known = {".pkl": by.pickled, ".npy": by.npy, ".json": by.json_text}
+    known = {".pkl": by.pickled, ".npy": by.npy, ".json": by.json_text, ".h5": hdf5}
     return next((mutate for ending, mutate in known.items() if name.endswith(ending)), by.some_bytes)
 
 
@@ -125,32 +129,6 @@ def _parquet(data: bytes, rng: random.Random) -> bytes:
     made = io.BytesIO()
     frame.to_parquet(made)
     return made.getvalue()
-
-
-# -- checkpoints ---------------------------------------------------------------------------------------------------------------
-
-
-def _checkpoint(name: str, writer: str) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        import test_weights as files
-
-        known = files.WRITERS.get(writer) or getattr(files, writer)
-        known(folder / name, files.small_net())
-
-    return make
-
-
-def _training_state(folder: Path) -> None:
-    import torch
-
-    state = {"layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2).half(), "n": torch.tensor(3)}
-    torch.save({"model": state, "optimizer": {"state": {0: torch.ones(2)}}, "epoch": 3, "config": {"lr": 0.1}}, folder / "a.pt")
-
-
-def _read_checkpoint(folder: Path) -> None:
-    from nws.weights import ordered, read
-
-    ordered(read(next(iter(folder.iterdir()))))
 
 
 def _imported(kind: str, *where: str) -> Callable[[Path], None]:
@@ -292,19 +270,64 @@ def _read_tables(folder: Path) -> None:
     Tables(folder).read("t", ["net"])
 
 
+READERS = "nws.weights."
 ZIP = by.archive(_inner)
 ANY = {"": by.some_bytes}
 FORMATS: dict[str, Format] = {
-    "net": Format((_zoo, _foreign_zoo), {NET: by.safetensors}, _read_net),
+    "net": Format((_zoo, _foreign_zoo), {NET: by.safetensors}, _read_net, reach="nws.zoo.netfile:_checked_tensors"),
     "zoo.json": Format((_zoo, _foreign_zoo), {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
     "index": Format((_zoo, _foreign_zoo), {"index.parquet": _parquet}, _read_index, True),
-    "safetensors": Format((_checkpoint("a.safetensors", "a.safetensors"),), {"": by.safetensors}, _read_checkpoint),
-    "torch": Format((_checkpoint("a.pt", "a.pt"), _training_state), {"": ZIP}, _read_checkpoint),
-    "torch-old": Format((_checkpoint("a.pth", "a.pth"),), {"": by.some_bytes}, _read_checkpoint),
-    "npz": Format((_checkpoint("a.npz", "a.npz"),), {"": ZIP}, _read_checkpoint),
-    "onnx": Format((_checkpoint("a.onnx", "write_onnx"),), ANY, _read_checkpoint),
-    "h5": Format((_checkpoint("a.h5", "write_keras_h5"),), ANY, _read_checkpoint),
-    "keras": Format((_checkpoint("a.keras", "write_keras"),), {"": ZIP}, _read_checkpoint),
+    "safetensors": Format(
+        (weights.checkpoint("a.safetensors", "a.safetensors"),),
+        {"": by.safetensors},
+        weights.read_checkpoint,
+        reach=f"{READERS}safetensors_file:_spans",
+    ),
+    "torch": Format(
+        (weights.checkpoint("a.pt", "a.pt"), weights.training_state),
+        {"": ZIP},
+        weights.read_checkpoint,
+        reach=f"{READERS}torch_file:checkpoint",
+    ),
+    "torch-old": Format(
+        (weights.checkpoint("a.pth", "a.pth"), weights.module("a.pt", False)),
+        ANY,
+        weights.read_checkpoint,
+        reach=f"{READERS}torch_file:checkpoint",
+    ),
+    "torch-objects": Format(
+        (weights.module("a.pt"), weights.module("a.jit")),
+        {"": ZIP},
+        weights.read_checkpoint,
+        reach=f"{READERS}torch_file:checkpoint",
+    ),
+    "shards": Format(
+        (weights.shards,),
+        {".json": by.json_text, ".safetensors": by.safetensors},
+        weights.read_shards,
+        reach=f"{READERS}safetensors_file:_spans",
+    ),
+    "npz": Format((weights.checkpoint("a.npz", "a.npz"),), {"": ZIP}, weights.read_checkpoint, reach=f"{READERS}npz:_header"),
+    "onnx": Format(
+        (weights.checkpoint("a.onnx", "write_onnx"), weights.graph),
+        ANY,
+        weights.read_checkpoint,
+        reach=f"{READERS}onnx_file:_array",
+    ),
+    "msgpack": Format((weights.flax,), ANY, weights.read_checkpoint, reach=f"{READERS}msgpack_file:_flat"),
+    "gguf": Format((weights.gguf,), ANY, weights.read_checkpoint, reach=f"{READERS}gguf_file:_array"),
+    "h5": Format(
+        (weights.checkpoint("a.h5", "write_keras_h5"), weights.keras("a.h5", "xception"), weights.newest_hdf5),
+        {"": hdf5},
+        weights.read_checkpoint,
+        reach=f"{READERS}hdf5:_walk",
+    ),
+    "keras": Format(
+        (weights.checkpoint("a.keras", "write_keras"), weights.keras("a.keras", "modern")),
+        {"": by.archive(_inner, raw=0.08, at_all=0.1)},
+        weights.read_checkpoint,
+        reach=f"{READERS}hdf5:_walk",
+    ),
     "small-cnn-zoo": Format(
         (_small_cnn_zoo(True), _small_cnn_zoo(False)),
         {".csv.gz": by.packed(by.table), ".csv": by.table, ".npy": by.npy},

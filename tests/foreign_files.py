@@ -5,6 +5,7 @@ import gzip
 import json
 import pickle
 import pickletools
+import struct
 import zipfile
 
 import numpy as np
@@ -169,3 +170,50 @@ def _state(global_, tensor, state):
 
 def _path(global_, path):
     return global_("pathlib", "PosixPath") + b"(" + b"".join(dump(part) for part in path.split("/")) + b"tR"
+
+
+def flax(tree):
+    """What flax.serialization.to_bytes writes of a nested dictionary: arrays are extension 1 of msgpack.
+
+    A tuple stands for an array of a type that NumPy lacks: (bytes, shape, name of the type).
+    """
+    import msgpack
+
+    def extension(value):
+        if isinstance(value, tuple):
+            return msgpack.ExtType(1, msgpack.packb((value[1], value[2], value[0]), use_bin_type=True))
+        if isinstance(value, np.ndarray):
+            return msgpack.ExtType(1, msgpack.packb((value.shape, value.dtype.name, value.tobytes()), use_bin_type=True))
+        raise TypeError(type(value))
+
+    return msgpack.packb(tree, default=extension, strict_types=True)
+
+
+def gguf(state, settings=None, kinds=None):
+    """A GGUF file of version 3; kinds: name -> number of the type that the file claims for a tensor."""
+    numbers = {np.dtype(np.float32): 0, np.dtype(np.float16): 1, np.dtype(np.float64): 28, np.dtype(np.uint16): 30}
+
+    def text(value):
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def setting(value):
+        if isinstance(value, bool):
+            return struct.pack("<I?", 7, value)
+        if isinstance(value, int):
+            return struct.pack("<II", 4, value)
+        if isinstance(value, float):
+            return struct.pack("<If", 6, value)
+        if isinstance(value, str):
+            return struct.pack("<I", 8) + text(value)
+        return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+
+    settings = settings or {}
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(state), len(settings))
+    header += b"".join(text(key) + setting(value) for key, value in settings.items())
+    data = b""
+    for name, array in state.items():
+        kind = (kinds or {}).get(name, numbers[array.dtype])
+        header += text(name) + struct.pack("<I", array.ndim) + struct.pack(f"<{array.ndim}Q", *array.shape[::-1])
+        header += struct.pack("<IQ", kind, len(data))
+        data += array.tobytes() + bytes(-array.nbytes % 32)
+    return header + bytes(-len(header) % 32) + data

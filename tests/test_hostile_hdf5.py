@@ -81,3 +81,12 @@ def test_a_chunk_of_hdf5_that_is_larger_than_its_data_set(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("a/kernel", (2, 2), "f4", maxshape=(None, None), chunks=(1 << 12, 1 << 12), compression="gzip")[:] = 1
     assert "this is no file of weights" in refused(read, tmp_path / "a.h5")
+
+
+def test_an_empty_data_set_of_very_many_chunks(tmp_path):
+    """A valid file of 9 KB: the HDF5 library took 1.7 GB for the list of its chunks, of which none is stored."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        made = file.create_dataset("a/kernel", (2, 2, 2, 2), "f4", maxshape=(None,) * 4, chunks=(1, 64, 1, 1))
+        made.resize((7, 1, 200, 200))
+    assert "280,000 pieces" in refused(read, tmp_path / "a.h5")

@@ -196,7 +196,12 @@ def test_side_files_of_onnx_stay_in_its_folder(tmp_path, place):
 
 def test_what_is_no_file_or_no_known_format(tmp_path):
     os.mkfifo(tmp_path / "a.pt")
-    for name, message in (("a.pt", "is not a file"), ("none.npz", "is not a file"), ("a.gguf", "the format '.gguf' is unknown")):
+    for name, message in (
+        ("a.pt", "is not a file"),
+        ("none.npz", "is not a file"),
+        ("a.xyz", "the format '.xyz' is unknown"),
+        ("none", "is not a file"),
+    ):
         with pytest.raises(NwsError, match=message) as refused:
             read(tmp_path / name)
         assert str(refused.value).count(str(tmp_path)) == 1  # the file is named, and once

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nws import FIXED
 from nws.families import cnn2020 as cnn
 from nws.weights import ordered, read
+from nws.weights.checkpoint import Checkpoint
 
 HP = FIXED.net(0, 0).with_(filter_size=3, width_conv=2, width_fc=8)
 
@@ -198,3 +200,13 @@ def test_rounding_to_float32_is_told(tmp_path):
 def test_weights_that_are_not_finite_are_kept(tmp_path):
     np.savez(tmp_path / "a.npz", w=np.array([[np.nan, np.inf, 1e300]]))
     assert np.isnan(ordered(read(tmp_path / "a.npz")).theta[0])
+
+
+def test_roles_that_a_format_tells_go_before_what_names_suggest():
+    arrays = {name: np.ones(n, np.float32) for name, n in (("a/w", (4, 2)), ("a/x", 4), ("b/weight", 4), ("c/y", 4), ("c/z", 4))}
+    roles = {"a/w": "weight", "a/x": "bias", "b/weight": "weight", "c/y": "beta", "c/z": "mean"}
+    found = ordered(Checkpoint(Path("a"), "npz", tuple(arrays), arrays, roles=roles))
+    said = [("a", "weight"), ("a", "bias"), ("a", "beta"), ("a", "mean"), ("b", "weight")]
+    assert [(t.layer, t.role) for t in found.layout.tensors] == said
+    untold = ordered(Checkpoint(Path("a"), "npz", tuple(arrays), arrays))
+    assert [(t.layer, t.role) for t in untold.layout.tensors] != said

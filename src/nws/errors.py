@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 _ALIKE = 0.5  # from here on a valid name may be what was meant
 

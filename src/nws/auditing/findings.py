@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,7 @@ class Audit:
     answers    by property, the surest first; none about a property that is read from the file
     architecture   what is read from the file
     checks     meta-classifiers that were asked for such a property all the same
+    nets       what the file holds: name, tensors, weights of each
     """
 
     file: str
@@ -73,6 +74,7 @@ class Audit:
     skipped: tuple[Skipped, ...]
     architecture: Architecture
     checks: tuple[Check, ...] = ()
+    nets: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def best(self) -> dict[str, Answer]:
@@ -134,6 +136,7 @@ class Audit:
             "weights": self.weights,
             "layers": list(self.layers),
             "architecture": self.architecture.to_dict(),
+            "nets": [dict(net) for net in self.nets],
             "answers": [_finite(described(answer)) for answer in self.answers],
             "contradictions": {name: [answer.model for answer in found] for name, found in self.contradictions.items()},
             "checks": [{**asdict(check), "agrees": check.agrees} for check in self.checks],
@@ -141,16 +144,17 @@ class Audit:
         }
 
 
-def audit(path: str | Path, with_: str | Path | Auditor | Sequence[str | Path | Auditor] = ()) -> Audit:
+def audit(path: str | Path, with_: str | Path | Auditor | Sequence[str | Path | Auditor] = (), net: str | None = None) -> Audit:
     """How was the net in a file probably trained? Asks every meta-classifier in `with_`; runs nothing that the file holds.
 
     path    a file of any ending of `nws.weights.SUFFIXES`, also of a whole training state
     with_   saved meta-classifiers, or folders of them; without any, the file is only described
+    net     which one of several nets in the file; see `nws.weights.read`
 
     Raises NwsError, one line, when the file or a model cannot be read; a model that cannot read this net is in `skipped`.
     """
     given = [with_] if isinstance(with_, str | Path | Auditor) else with_
-    return examine(Specimen.read(path), [found for one in given for found in _auditors(one)])
+    return examine(Specimen.read(path, net), [found for one in given for found in _auditors(one)])
 
 
 def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
@@ -182,6 +186,7 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
         skipped=tuple(skipped),
         architecture=shown,
         checks=tuple(checks),
+        nets=specimen.nets,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,7 @@ class Specimen:
     layout, theta   (P,) float32
     tensors  the file's own name of each tensor of the layout
     notes    what the reader assumed or left out
+    nets     what else the file holds, as `nws.weights.Checkpoint.nets`
     """
 
     name: str
@@ -47,19 +49,23 @@ class Specimen:
     theta: np.ndarray
     tensors: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    nets: tuple[Mapping[str, Any], ...] = ()
     _portraits: dict[Any, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def read(cls, path: str | Path) -> Specimen:
-        """The weights of a file, of a zoo's net its last snapshot; nothing in it is run. NwsError, one line, if there are none."""
-        checkpoint = read(path)
+    def read(cls, path: str | Path, net: str | None = None) -> Specimen:
+        """The weights of a file, of a zoo's net its last snapshot; nothing in it is run. NwsError, one line, if there are none.
+
+        net: which one of several in the file.
+        """
+        checkpoint = read(path, net=net)
         if "theta_sha256" in checkpoint.metadata:
             return cls._of_zoo(Path(path))
         try:
             found = ordered(checkpoint)
         except NwsError as error:
             raise NwsError(f"{shown(path)}: {error}") from None
-        return cls(shown(path), checkpoint.format, found.layout, found.theta, found.names, found.notes)
+        return cls(shown(path), checkpoint.format, found.layout, found.theta, found.names, found.notes, checkpoint.nets)
 
     @classmethod
     def _of_zoo(cls, path: Path) -> Specimen:

@@ -9,11 +9,12 @@ from cyclopts import Parameter
 
 from nws.cli.app import Json, app, exists, print_json
 from nws.errors import NwsError
+from nws.weights import SUFFIXES
 
 
 @app.command
 def audit(
-    file: Annotated[Path, Parameter(name="FILE", help="Weights: .safetensors, .pt, .pth, .ckpt, .bin, .npz, .onnx, .h5, .keras.")],
+    file: Annotated[Path, Parameter(name="FILE", help=f"Weights: {', '.join(SUFFIXES)}; docs/import.md has a table of formats.")],
     /,
     *,
     models: Annotated[
@@ -24,6 +25,7 @@ def audit(
             help="Meta-classifiers to ask: a saved one, or a folder of them (docs/audit.md); may be repeated.",
         ),
     ] = None,
+    net: Annotated[str | None, Parameter(help="Which net of FILE, where it holds several (actor and critic ...).")] = None,
     html: Annotated[Path | None, Parameter(help="Also write a page about it: one file, no network.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -40,7 +42,7 @@ def audit(
 
     with terminal.progress(quiet=as_json) as tell:
         tell(f"auditing {file}")
-        found = auditing.audit(file, models or [])
+        found = auditing.audit(file, models or [], net)
     if html:
         from nws import report
 

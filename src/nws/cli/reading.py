@@ -67,9 +67,7 @@ Metas = Annotated[
 ]
 Models = Annotated[
     list[str] | None,
-    Parameter(
-        negative="", help="Your own estimator or pipeline of scikit-learn, as module:name (docs/readers.md); may be repeated."
-    ),
+    Parameter(negative="", help="Your own estimator of scikit-learn, as module:name (docs/readers.md); may be repeated."),
 ]
 _SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 

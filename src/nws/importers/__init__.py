@@ -5,7 +5,6 @@ filling.py       source -> zoo, resuming, damaged items skipped and listed
 nws2020.py       the data published with the paper, by split table or by folder of runs
 small_cnn_zoo.py one matrix of weights and a table of metrics
 model_zoos.py    folders of runs with result.json, and pickled data sets
-standins.py      those pickles, read with stand-ins for their classes
 checkpoints.py   any folder of checkpoints, with a table of properties
 """
 

@@ -12,7 +12,7 @@ from nws.errors import NwsError
 from nws.importers import tables
 from nws.importers.source import Imported, Item, Moment, Source, file_fingerprint, fingerprint, fraction, net_of, seconds
 from nws.recorded import Value, parsed
-from nws.weights import SUFFIXES, ordered
+from nws.weights import SUFFIXES, ordered, sharded
 from nws.weights import read as read_checkpoint
 from nws.weights.checkpoint import shown
 from nws.zoo.splits import SPLITS
@@ -69,14 +69,18 @@ def _from_table(table: Path, folder: Path) -> list[Row]:
 
 
 def _files(path: Path, folder: Path) -> list[Path]:
-    """Below the folder, or those a glob names, in the order of their names; links are not followed."""
+    """Below the folder, or those a glob names, in the order of their names; links are not followed.
+
+    A net in several files is one: its index stands for them.
+    """
     if path == folder:
         found: Iterable[Path] = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
     else:
         found = folder.glob(path.name)
     kept = []
     for file in found:
-        if file.suffix.lower() in SUFFIXES and not file.is_symlink() and file.is_file():
+        known = file.name.endswith(sharded.INDEX) or (file.suffix.lower() in SUFFIXES and not sharded.is_shard(file))
+        if known and not file.is_symlink() and file.is_file():
             kept.append(file)
         if len(kept) > _MOST_FILES:
             raise NwsError(f"{shown(folder)} holds more than {_MOST_FILES:,} checkpoints: import a part of it")

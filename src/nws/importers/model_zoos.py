@@ -9,16 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nws.errors import NwsError
-from nws.importers import standins
 from nws.importers.source import Imported, Item, Moment, Source, file_fingerprint, fingerprint, fraction, net_of, seconds
 from nws.recorded import printable
-from nws.weights import Checkpoint, Limits, archive, ordered
+from nws.weights import Checkpoint, Limits, archive, ordered, torch_file
 from nws.weights import read as read_checkpoint
 from nws.weights.checkpoint import check_declared, shown
 from nws.weights.state import numbers_only
+from nws.weights.stored import Stored
+from nws.weights.unpickling import StandIn
 
 KIND = "model-zoos"
 # What means the same as one of ours; its values are kept as they are.
@@ -123,12 +122,12 @@ def _properties(config: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, An
 def _pickled(path: Path) -> Source:
     limits = Limits(tensors=10_000_000, bytes=64 << 30)
     with archive.opened(path, limits) as opened:
-        loaded = standins.load(opened, shown(path))
+        loaded = torch_file.of_archive(opened, shown(path)).object
     if not isinstance(loaded, dict):
         loaded = {"trainset": loaded}
     nets: list[tuple[str, Any, list[int], Any]] = []
     for name, data in loaded.items():
-        state = data.state if isinstance(data, standins.StandIn) else {}
+        state = data.state if isinstance(data, StandIn) else {}
         samples = state.get("data_in", state.get("data"))
         if name in _SETS and isinstance(samples, list):
             nets += [(name, state, rows, samples) for rows in _grouped(state, len(samples))]
@@ -138,7 +137,7 @@ def _pickled(path: Path) -> Source:
         )
 
     def items() -> Iterator[Item]:
-        with archive.opened(path, limits) as opened:
+        with torch_file.opened(path, limits) as opened:
             for number, (name, state, rows, samples) in enumerate(nets):
                 load = partial(_load_sample, number, name, state, rows, samples, opened)
                 yield Item(number, f"{shown(path)}, {name} {rows[0]}", load)
@@ -167,9 +166,9 @@ def _load_sample(number: int, name: str, state: Mapping[str, Any], rows: list[in
         epoch = epochs[k] if k < len(epochs) and type(epochs[k]) is int and epochs[k] >= 0 else None
         if not isinstance(samples[k], dict):
             raise NwsError(f"sample {k} of {name} is no state dict: a vector of weights does not say which tensors it holds")
-        stored = {str(key): t for key, t in samples[k].items() if isinstance(t, standins.Stored)}
+        stored = {str(key): t for key, t in samples[k].items() if isinstance(t, Stored)}
         check_declared(Path(name), ((key, t.shape, 8) for key, t in stored.items()), Limits())
-        arrays, _ = numbers_only({key: np.asarray(t.read(opened)) for key, t in stored.items()})
+        arrays, _ = numbers_only({key: t.read(opened.fetch) for key, t in stored.items()})
         weights = ordered(Checkpoint(Path(f"{name} {k}"), "torch", tuple(arrays), arrays))
         moments.append(Moment(weights, epoch, **_measured(said)))
     values, about = _properties({key: value for key, value in said.items() if not key.endswith("_acc") and key not in _REPORTED})

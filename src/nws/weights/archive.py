@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from nws.errors import NwsError
 from nws.weights.checkpoint import Limits, check_file, shown
@@ -19,12 +21,16 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 @contextlib.contextmanager
-def opened(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
-    """The archive, if what it claims is sensible. NwsError else, and for whatever turns out to be broken while it is read."""
-    size = check_file(path, limits)
+def opened(path: Path, limits: Limits, held: bytes | None = None) -> Iterator[zipfile.ZipFile]:
+    """The archive, if what it claims is sensible. NwsError else, and for whatever turns out to be broken while it is read.
+
+    held: its bytes, when it lies in another one.
+    """
+    size = len(held) if held is not None else check_file(path, limits)
     try:
-        _check_directory(path, limits)
-        with zipfile.ZipFile(path) as archive:
+        with open(path, "rb") if held is None else io.BytesIO(held) as file:
+            _check_directory(file, path, limits)
+        with zipfile.ZipFile(path if held is None else io.BytesIO(held)) as archive:
             _check(archive, size, path, limits)
             yield archive
     except NwsError:
@@ -50,11 +56,10 @@ def _damaged(path: Path, error: Exception) -> NwsError:
     return NwsError(f"{shown(path)} is a damaged archive ({said[:120]}): copy it anew")
 
 
-def _check_directory(path: Path, limits: Limits) -> None:
+def _check_directory(file: IO[bytes], path: Path, limits: Limits) -> None:
     """Before Python's zipfile makes an object per entry: a million of them take it ten seconds."""
-    with open(path, "rb") as file:
-        # zipfile's own search for the directory: another one could be shown another directory
-        end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
+    # zipfile's own search for the directory: another one could be shown another directory
+    end = zipfile._EndRecData(file)  # type: ignore[attr-defined]
     if end and end[zipfile._ECD_SIZE] > (limits.tensors + _MORE_ENTRIES) * _DIRECTORY_ENTRY:  # type: ignore[attr-defined]
         raise NwsError(f"{shown(path)} lists more than {limits.tensors:,} entries: no checkpoint has so many")
 

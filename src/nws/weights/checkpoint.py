@@ -14,6 +14,8 @@ import numpy as np
 from nws.errors import NwsError
 from nws.recorded import printable
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -32,7 +34,12 @@ class Checkpoint:
     arrays    name -> array of floating-point or whole numbers, in the file's shape
     notes     what a reader should know, in plain words: what was left out, where the weights were found
     metadata  what else the file says: epoch, configuration ...; text is data, whoever prints it escapes it
+    nets      what the file holds, this net among them: name, tensors, weights, and "aside" where it is a copy or a part of another
     kernels   the framework's order of dimensions: "torch" (out, in, rows, columns) or "keras" (rows, columns, in, out)
+    roles     name -> role of nws.layout.ROLES, where the format tells more than the name; the layer is the name but its last word
+    kinds     name -> which dimensions a weight has, where they are not those of `kernels`: "ours"; "vector" (flattened); Keras's
+              "depthwise" (rows, columns, in, multiples), "transposed" (rows, columns, out, in), "heads in" (in, heads, units),
+              "heads out" (heads, units, out)
     """
 
     path: Path
@@ -42,6 +49,9 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     kernels: str = "torch"
+    roles: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    nets: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if tuple(self.arrays) != self.names:
@@ -81,6 +91,8 @@ def check_file(path: Path, limits: Limits) -> int:
         raise NwsError(f"{shown(path)} is not a file: name a checkpoint")
     if not size:
         raise NwsError(f"{shown(path)} is empty: copy it anew")
+    if size < 1024 and path.read_bytes().startswith(_POINTER):
+        raise NwsError(f"{shown(path)} is a pointer of Git LFS, not the file: run git lfs pull in its repository")
     if size > limits.bytes:
         raise NwsError(f"{shown(path)} has {size:,} bytes, more than the {limits.bytes:,} that are read")
     return size

@@ -1,4 +1,4 @@
-"""ONNX: the initializers of the graph. Side files are read only inside the model's own folder."""
+"""ONNX: the constants of the graph that are weights (onnx_graph.py). Side files are read only inside the model's own folder."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.recorded import printable
+from nws.weights import onnx_graph
 from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_file, shown
 from nws.weights.state import numbers_only
-
-_LINEAR = ("weight", "bias")
-_INPUTS = {
-    **dict.fromkeys(("Conv", "Gemm", "MatMul"), _LINEAR),
-    "BatchNormalization": ("gamma", "beta", "running_mean", "running_var"),
-}  # what a node's inputs are, after the first
-_KNOWN = ("weight", "bias", "running_mean", "running_var")
 
 
 def read(path: Path, limits: Limits) -> Checkpoint:
@@ -28,23 +22,34 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         raise NwsError(f"{shown(path)}: reading ONNX needs the package onnx: pip install nws[formats]") from None
     check_file(path, limits)
     try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-        tensors = list(graph.initializer)
-        check_declared(path, ((t.name, tuple(int(n) for n in t.dims), _width(t)) for t in tensors), limits)
-        read_all = {t.name: _array(t, path) for t in tensors}
-        for name in _transposed(graph) & read_all.keys():
-            read_all[name] = read_all[name].T
-        names = _names(graph)
-        order = [name for name in [*names, *(name for name in read_all if name not in names)] if name in read_all]
-        arrays, notes = numbers_only({names.get(name, name): read_all[name] for name in order})
+        model = onnx.load(str(path), load_external_data=False)
+        graph = onnx_graph.Graph(model.graph)
+        declared = ((name, tuple(int(n) for n in t.dims), _width(t)) for name, t in graph.tensors.items())
+        check_declared(path, declared, limits)
+        constants = {name: _array(t, path) for name, t in graph.tensors.items()}
+        found = onnx_graph.Reader(graph, constants).read()
+        if found.whole:
+            said = ", ".join(f"{count} x {op}" for op, count in found.whole.most_common(3))
+            raise NwsError(
+                f"{shown(path)} is a quantised graph ({said}), its weights are whole numbers: read the model that it was made from"
+            )
+        if not found.arrays:  # a graph of a kind that is not known: whatever lies beside it
+            found.arrays = {printable(name): constants[name] for name in constants if name in graph.parameters}
+        arrays, notes = numbers_only(found.arrays)
     except NwsError:
         raise
     except Exception as error:  # protobuf and onnx raise many kinds of their own
         said = printable(str(error).strip() or type(error).__name__)
         raise NwsError(f"{shown(path)} cannot be read as ONNX ({said[:120]}): it is damaged, or no model") from None
-    if not any(node.op_type == "BatchNormalization" for node in graph.node):
+    if found.rounded:
+        said = ", ".join(f"{count} x {op}" for op, count in found.rounded.most_common(3))
+        notes = (*notes, f"the graph rounds its weights to few values as it runs ({said}): these are the numbers before that")
+    if graph.branches:
+        notes = (*notes, "the graph chooses between branches (If): the weights of all branches are read, as one net")
+    if not any(node.op == "BatchNormalization" for node in graph.nodes):
         notes = (*notes, "the graph has no batch normalization: exporters fold it into the weights before it")
-    return Checkpoint(path, "onnx", tuple(arrays), arrays, notes)
+    roles = {name: role for name, role in found.roles.items() if name in arrays}
+    return Checkpoint(path, "onnx", tuple(arrays), arrays, notes, roles=roles)
 
 
 def _width(tensor: Any) -> int:
@@ -86,24 +91,3 @@ def _side_file(tensor: Any, path: Path) -> bytes:
         if isinstance(error, NwsError):
             raise
         raise NwsError(f"{shown(path)}: the side file of {printable(tensor.name)[:60]} cannot be read") from None
-
-
-def _names(graph: Any) -> dict[str, str]:
-    """initializer -> layer.role, in the order of the layers; exporters often number what was once conv1.weight."""
-    found: dict[str, str] = {}
-    for k, node in enumerate(graph.node):
-        layer = printable(node.name) or f"{node.op_type}_{k}"
-        for name, role in zip(list(node.input)[1:], _INPUTS.get(node.op_type, ())):
-            plain = name.rpartition(".")
-            found.setdefault(name, name if plain[1] and plain[2] in _KNOWN else f"{layer}.{role}")
-    return found
-
-
-def _transposed(graph: Any) -> set[str]:
-    """Matrices stored (in, out): of MatMul, and of Gemm unless it says transB."""
-    names = set()
-    for node in graph.node:
-        flipped = any(a.name == "transB" and a.i for a in node.attribute)
-        if (node.op_type == "MatMul" or (node.op_type == "Gemm" and not flipped)) and len(node.input) > 1:
-            names.add(node.input[1])
-    return {t.name for t in graph.initializer if t.name in names and len(t.dims) == 2}
