@@ -338,7 +338,7 @@ def test_bad_input_is_one_line(made, written, tmp_path, command):  # noqa: F811
     refused(command("audit", tmp_path / "none.pt", "--with", made.models), "none.pt")
     refused(command("audit", tmp_path / "text.pt"), "text.pt")
     (tmp_path / "net.txt").write_text("no weights")
-    refused(command("audit", tmp_path / "net.txt"), "the format")
+    refused(command("audit", tmp_path / "net.txt"), "is text, not weights")
     refused(command("audit", path, "--with", tmp_path / "empty"), "holds no saved meta-classifier")
     refused(command("audit", path, "--with", tmp_path / "model"), "model does not exist")
     refused(command("audit", path, "--with", made.models, "--html", tmp_path), "cannot be written")

@@ -1,18 +1,20 @@
-"""docs/families.md does what it says: its blocks are run one after the other, in a folder of their own."""
+"""docs/families.md and docs/readers.md do what they say: their blocks are run one after the other, in a folder of their own."""
 
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from test_docs import fenced
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "families.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-def test_every_block_of_the_page_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("page", "blocks"), [("families.md", 5), ("readers.md", 6)])
+def test_every_block_of_the_page_runs(page: str, blocks: int, tmp_path: Path) -> None:
     ran = 0
-    for language, text in fenced(PAGE):
+    for language, text in fenced(DOCS / page):
         if language == "python" and text.startswith("# my"):
             (tmp_path / text.split()[1]).write_text(text, encoding="utf-8")
             continue
@@ -22,4 +24,4 @@ def test_every_block_of_the_page_runs(tmp_path: Path) -> None:
             done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{line or text}\n{done.stderr}"
             ran += 1
-    assert ran == 5
+    assert ran == blocks

@@ -19,12 +19,12 @@ from nws.net import Net
 from nws.recorded import Recorded
 
 if TYPE_CHECKING:
-    from nws import auditing, exporters, features, figures, images, importers, legacy, meta, train, weights
+    from nws import auditing, exporters, features, figures, images, importers, legacy, meta, representations, train, weights
     from nws.auditing import audit
     from nws.evaluation import evaluate
     from nws.images import ImageSet
     from nws.legacy import import_weights
-    from nws.protocol import Result, Task
+    from nws.protocol import Result, Results, Task
     from nws.sampling import sample
     from nws.zoo import Zoo
 
@@ -34,6 +34,7 @@ __version__ = "0.1.0"
 _LATER = {
     "ImageSet": "nws.images",
     "Result": "nws.protocol",
+    "Results": "nws.protocol",
     "Task": "nws.protocol",
     "Zoo": "nws.zoo",
     "audit": "nws.auditing",
@@ -41,7 +42,10 @@ _LATER = {
     "import_weights": "nws.legacy",
     "sample": "nws.sampling",
 }
-_MODULES = ("auditing", "exporters", "features", "figures", "images", "importers", "legacy", "meta", "train", "weights")
+_MODULES = (
+    *("auditing", "exporters", "features", "figures", "images", "importers", "legacy", "meta", "representations", "train"),
+    "weights",
+)
 
 __all__ = [
     "FIXED",
@@ -57,6 +61,7 @@ __all__ = [
     "Record",
     "Recorded",
     "Result",
+    "Results",
     "Space",
     "Task",
     "Zoo",
@@ -73,6 +78,7 @@ __all__ = [
     "importers",
     "legacy",
     "meta",
+    "representations",
     "sample",
     "train",
     "weights",

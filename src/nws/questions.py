@@ -10,7 +10,6 @@ import numpy as np
 
 from nws.errors import NwsError, unknown
 from nws.inputs import Where
-from nws.meta import Reader
 from nws.protocol import Task
 from nws.zoo import Zoo, targets
 from nws.zoo.targets import Target
@@ -56,7 +55,7 @@ class Question:
 
 def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
     target = targets.target(zoo, task.property)
-    if isinstance(meta, Reader):
+    if hasattr(meta, "suited"):  # an estimator that leaves open what it reads
         placed = task.slice_length in (None, "whole") and not (task.without and task.without_at == "test")
         meta = meta.suited(placed and len(zoo.layouts()) == 1)
     where = _where(task, name, meta, zoo)

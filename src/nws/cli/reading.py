@@ -103,8 +103,7 @@ def classify(
     from nws.zoo import Zoo
 
     positive(rounds=rounds, steps=steps, workers=workers)
-    length = _slice(slice_length)
-    names = named(meta, "meta-classifier", META_CLASSIFIERS) if meta else []
+    opened, length = Zoo(zoo), _slice(slice_length)
     options: dict[str, Any] = {
         "snapshots": snapshot_numbers(snapshots),
         "slice_length": length,
@@ -113,14 +112,10 @@ def classify(
         "split": split,
         "without": tuple(named(without, "kind of weights", STRIPS)) if without else (),
         "without_at": without_at,
+        "only": _only(where or [], opened),
     }
-    opened = Zoo(zoo)
-    options["only"] = _only(where or [], opened)
     tasks = _tasks(opened, properties, options)
-    if not names and not model:
-        placed = not isinstance(length, int) and len(opened.layouts()) == 1
-        names = list(_SVMS if placed else _SVMS[:2])
-    metas = [*names, *(imported(text, "--model") for text in model or [])]
+    metas = _metas(opened, meta, model or [], isinstance(length, int))
     from nws import results, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
     settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
@@ -136,6 +131,14 @@ def classify(
         terminal.out.print(terminal.results(rows))
         if out:
             terminal.console.print(f"rows, figure and models are in {out}")
+
+
+def _metas(zoo: Zoo, meta: str | None, own: list[str], sliced: bool) -> list[Any]:
+    """Names, and what users name as theirs; without either the SVMs that can read these nets."""
+    names = named(meta, "meta-classifier", META_CLASSIFIERS) if meta else []
+    if not names and not own:
+        return list(_SVMS if not sliced and len(zoo.layouts()) == 1 else _SVMS[:2])
+    return [*names, *(imported(text, "--model") for text in own)]
 
 
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:

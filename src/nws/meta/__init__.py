@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -48,7 +48,7 @@ def named(metas: Any, settings: Mapping[str, Mapping[str, Any]] | None = None) -
     if isinstance(metas, Mapping):
         return {name: make(m, **(settings or {}).get(m, {})) if isinstance(m, str) else reader(m) for name, m in metas.items()}
     found: dict[str, Any] = {}
-    for meta in [metas] if isinstance(metas, str) or not isinstance(metas, Iterable) else metas:
+    for meta in metas if isinstance(metas, list | tuple) else [metas]:  # forests and pipelines are sequences themselves
         if isinstance(meta, str):
             found[meta] = make(meta, **(settings or {}).get(meta, {}))
             continue

@@ -6,12 +6,14 @@ The constructor only stores its arguments, `fit(X, y)` learns, fitted state ends
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -94,7 +96,14 @@ class Meta(ClassifierMixin, BaseEstimator):
         self._check()
         for name in [name for name in vars(self) if name.endswith("_")]:
             delattr(self, name)
+        if y is None:
+            raise NwsError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         y = np.asarray(y)
+        if y.shape == (n, 1):
+            warnings.warn("A column-vector y was passed when a 1d array was expected", DataConversionWarning, stacklevel=3)
+            y = y[:, 0]
+        if y.dtype.kind == "c":
+            raise NwsError("Complex data not supported: y must be labels or numbers")
         if y.shape != (n,):
             raise NwsError(f"X has {n:,} rows, y has shape {y.shape}: give one label per row")
         return self._begin_regression(y) if self.regression else self._begin_classes(y)
@@ -148,19 +157,29 @@ def seed(value: Any) -> None:
         raise NwsError(f"random_state={value!r}: must be a whole number from 0 to 2^32 - 1")
 
 
-def feature_rows(X: Any, width: int | None = None) -> np.ndarray:
-    """X as (n, F) float64; NwsError when it is not finite or not `width` wide."""
+def feature_rows(X: Any, width: int | None = None, who: str = "this model") -> np.ndarray:
+    """X as (n, F) float64; NwsError when it is not finite or not `width` wide. In words that scikit-learn's own checks look for."""
+    if hasattr(X, "toarray"):
+        raise NwsError("X is sparse, and sparse input is not supported: give X.toarray()")
+    given = np.asarray(X)
+    if given.dtype.kind == "c":
+        raise NwsError("Complex data not supported: X must be a table of numbers (n, F)")
     try:
-        X = np.asarray(X, np.float64)
-    except (TypeError, ValueError):
+        X = given.astype(np.float64)
+    except ValueError:
         raise NwsError("X must be a table of numbers (n, F): see nws.features") from None
-    if X.ndim != 2 or not X.shape[1]:
-        raise NwsError(f"X must be a table (n, F), got an array of shape {X.shape}")
+    if X.ndim != 2:
+        raise NwsError(f"X must be a table (n, F), got an array of shape {X.shape}. Reshape your data: X.reshape(1, -1) is one row")
+    if not X.shape[1] or (width is None and not len(X)):
+        what = "sample" if not len(X) else "feature"
+        raise NwsError(f"X must be a table (n, F): it has 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required.")
     if width is not None and X.shape[1] != width:
-        raise NwsError(f"X has {X.shape[1]} features, this model was fitted on {width}")
+        raise NwsError(f"X has {X.shape[1]} features, but {who} is expecting {width} features as input")
     if not (np.abs(X) < 1e150).all():  # their squares are added
         row, column = np.argwhere(~(np.abs(X) < 1e150))[0]
-        raise NwsError(f"X holds {X[row, column]} (row {row}, feature {column}): leave diverged nets out")
+        raise NwsError(
+            f"X holds NaN, infinity or a huge number, {X[row, column]} (row {row}, feature {column}): leave diverged nets out"
+        )
     return X
 
 

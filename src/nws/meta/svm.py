@@ -132,7 +132,7 @@ class SVM(Meta):
 
     @threads.one()
     def _scores(self, X: Any) -> np.ndarray:
-        X = self._standardised(feature_rows(X, self.n_features_in_))
+        X = self._standardised(feature_rows(X, self.n_features_in_, "SVM"))
         if self.kernel == "linear":
             return X @ self.coefficients_.T + self.intercept_
         step = max(1, _CHUNK // max(1, len(self.support_vectors_)))

@@ -12,7 +12,8 @@ from nws.families.space import Property
 if TYPE_CHECKING:
     import pandas as pd
 
-# A number with more different values than this is a quantity, to be regressed; with fewer its values are classes.
+# A number with more different values than this is a quantity, to be regressed; with fewer its values are classes, but for
+# fractions of which most nets have one of their own.
 MOST_OPTIONS = 20
 MOST_CLASSES = 100  # a text with more different values names a net rather than describes it
 _RECORDED = "recorded by the zoo's source"
@@ -34,7 +35,7 @@ def properties(frame: pd.DataFrame, family: Family, recorded: Iterable[str]) -> 
         if name in own and _is_ours(own[name], values):
             found[name] = own[name]
         elif not isinstance(values[0], str) or len(values) <= MOST_CLASSES:
-            found[name] = _described(name, sorted(values))
+            found[name] = _described(name, sorted(values), int(frame[name].notna().sum()))
     return found
 
 
@@ -45,7 +46,9 @@ def _is_ours(own: Property, values: list[Any]) -> bool:
         return False
 
 
-def _described(name: str, values: list[Any]) -> Property:
-    if len(values) > MOST_OPTIONS and not isinstance(values[0], str):
+def _described(name: str, values: list[Any], nets: int) -> Property:
+    """values: those that occur, in rising order, of so many nets."""
+    measured = len(values) > max(2, nets // 2) and any(isinstance(v, float) and v != int(v) for v in values)
+    if (len(values) > MOST_OPTIONS or measured) and not isinstance(values[0], str):
         return Property(name, (float(values[0]), float(values[-1])), _RECORDED, continuous=True)
     return Property(name, tuple(values), _RECORDED, closed=False)
