@@ -8,6 +8,7 @@ import pytest
 from test_hostile_files import refused
 
 from nws.weights import read
+from nws.weights.hdf5 import bounded_memory
 
 
 @pytest.fixture
@@ -90,3 +91,12 @@ def test_an_empty_data_set_of_very_many_chunks(tmp_path):
         made = file.create_dataset("a/kernel", (2, 2, 2, 2), "f4", maxshape=(None,) * 4, chunks=(1, 64, 1, 1))
         made.resize((7, 1, 200, 200))
     assert "280,000 pieces" in refused(read, tmp_path / "a.h5")
+
+
+def test_memory_is_bounded_while_groups_are_walked_and_free_again_afterwards():
+    """What one altered file of 33 KB asked for was all there is."""
+    with bounded_memory(32 << 20):
+        np.zeros(1 << 20)
+        with pytest.raises(MemoryError):
+            np.zeros(1 << 26)
+    assert np.zeros(1 << 26).nbytes == 512 << 20
