@@ -17,9 +17,13 @@ import strangers_weights as weights
 from mutations_hdf5 import hdf5
 
 from nws import FIXED, NwsError
-from nws.zoo import Zoo
+from nws.families import Family, standard
+from nws.families.space import Property
+from nws.layout import Axis, Layout, Tensor
+from nws.zoo import Zoo, targets
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests write every format by its description
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path.insert(0, str(TESTS))  # the tests write every format by its description
 
 NET = "nets/000/000000.safetensors"
 MADE = 1_700_000_000  # seconds; of every file, so that a stored index counts as fresh
@@ -48,23 +52,82 @@ def _inner(name: str) -> by.Mutate:
 # -- zoos ----------------------------------------------------------------------------------------------------------------------
 
 
-def _zoo(folder: Path, foreign: bool = False) -> None:
-    from fabricated import tiny
+class Own(Family):
+    """A user's family: no reader has its code, its zoos keep its table."""
 
-    from nws.recorded import Recorded
+    name = "own"
+    properties = (*standard("dataset", "optimizer"), Property("width", (4, 8), "units"), Property("on", (False, True)))
+    measures = ("step", "loss", "test_accuracy")
 
-    zoo = Zoo.create(folder, FIXED, nets=3, images={"mnist": {"sha256": "ab"}}, epochs=8)
-    recorded = {"dataset": "cifar", "optimizer": "sgd", "status": 3, "wd": 0.1, "on": True}
-    for number in range(3):
-        zoo.append(tiny(number, hp=Recorded(recorded), epoch=np.arange(5)) if foreign else tiny(number))
+
+# Axes of every kind: units that a bypass shares, a flattened picture either way round, none at all.
+WITH_AXES = Layout(
+    [
+        Tensor("a", "weight", (4, 3, 1, 1), "conv", 0, axes=(Axis("u"), Axis("input"), Axis(), Axis())),
+        Tensor("b", "weight", (4, 4, 1, 1), "conv", 0, axes=(Axis("u"), Axis("u"), Axis(), Axis()), key="bypass.0.weight"),
+        Tensor("b", "gamma", (4,), "conv", 0, axes=(Axis("u"),)),
+        Tensor("c", "weight", (2, 8), "fc", 0, (2, 1), axes=(Axis("v"), Axis("u", outer=2))),
+        Tensor("out", "weight", (3, 6), "fc", 0, axes=(Axis("output"), Axis("v", inner=3))),
+    ]
+)
+
+
+def _filled(zoo: Zoo, nets: list[Any]) -> None:
+    """Nets, a mark, columns of a user's and an index, as old as each other."""
+    import pandas as pd
+
+    for net in nets:
+        zoo.append(net)
     zoo.mark_failed(5, "memory ran out")
+    zoo.annotate(pd.DataFrame({"net": [0, 2], "cost": [0.5, 3.0], "who": ["a", None]}))
+    _settled(zoo.path)
+
+
+def _settled(folder: Path) -> None:
     for path in folder.rglob("*"):
         os.utime(path, (MADE, MADE))
     assert len(Zoo(folder).index) == 3  # writes the index
 
 
+def _zoo(folder: Path) -> None:
+    from fabricated import tiny
+
+    _filled(Zoo.create(folder, FIXED, nets=3, images={"mnist": {"sha256": "ab"}}, epochs=8), [tiny(n) for n in range(3)])
+
+
 def _foreign_zoo(folder: Path) -> None:
-    _zoo(folder, foreign=True)
+    from fabricated import tiny
+
+    from nws.recorded import Recorded
+
+    recorded = Recorded({"dataset": "cifar", "optimizer": "sgd", "status": 3, "wd": 0.1, "on": True})
+    zoo = Zoo.create(folder, imported="checkpoints")
+    _filled(zoo, [tiny(n, hp=recorded, epoch=np.arange(5)) for n in range(3)])
+
+
+def _own_zoo(folder: Path) -> None:
+    from fabricated import tiny
+
+    space, rng = Own().space, np.random.default_rng(0)
+    zoo = Zoo.create(folder, space, nets=3, images={"mnist": {"sha256": "ab"}})
+    theta = rng.standard_normal((5, WITH_AXES.size)).astype(np.float32)
+    more = {"theta": theta, "history": rng.random((9, 3)), "measures": Own.measures}
+    _filled(zoo, [tiny(n, WITH_AXES, hp=space.net(0, n), **more) for n in range(3)])
+
+
+def _zoo_of_0_1_0(name: str) -> Callable[[Path], None]:
+    """The first three nets of a zoo in formats 1 ("zoo") and 2 ("imported")."""
+
+    def make(folder: Path) -> None:
+        for file in ("zoo.json", *(NET.replace("0.safe", f"{n}.safe") for n in range(3))):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_bytes((TESTS / "written_by_0_1_0" / name / file).read_bytes())
+        _settled(folder)
+
+    return make
+
+
+ZOOS = (_zoo, _foreign_zoo, _own_zoo, _zoo_of_0_1_0("zoo"), _zoo_of_0_1_0("imported"))
 
 
 def _read_net(folder: Path) -> None:
@@ -94,12 +157,13 @@ def _read_zoo(folder: Path) -> None:
     zoo = Zoo(folder)
     zoo.missing()
     zoo.failed  # noqa: B018 (it reads the marks)
-    Zoo.create(folder, zoo.space, zoo.seed, nets=zoo.planned, images=zoo.images, **zoo.settings)
+    Zoo.create(folder, zoo.space, zoo.seed, family=zoo.family, nets=zoo.planned, images=zoo.images, **zoo.settings)
 
 
 def _read_index(folder: Path) -> None:
     zoo = Zoo(folder)
     zoo.varying()
+    targets.names(zoo)
     assert sorted(zoo.index.index) == [0, 1, 2], "the index hides or invents nets"
 
 
@@ -274,9 +338,9 @@ READERS = "nws.weights."
 ZIP = by.archive(_inner)
 ANY = {"": by.some_bytes}
 FORMATS: dict[str, Format] = {
-    "net": Format((_zoo, _foreign_zoo), {NET: by.safetensors}, _read_net, reach="nws.zoo.netfile:_checked_tensors"),
-    "zoo.json": Format((_zoo, _foreign_zoo), {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
-    "index": Format((_zoo, _foreign_zoo), {"index.parquet": _parquet}, _read_index, True),
+    "net": Format(ZOOS, {NET: by.safetensors}, _read_net, reach="nws.zoo.netfile:_checked_tensors"),
+    "zoo.json": Format(ZOOS, {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
+    "index": Format(ZOOS, {"index.parquet": _parquet, "annotations.json": by.json_text}, _read_index, True),
     "safetensors": Format(
         (weights.checkpoint("a.safetensors", "a.safetensors"),),
         {"": by.safetensors},
