@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,19 +12,13 @@ from typing import Any
 import mutations as by
 import numpy as np
 import strangers_weights as weights
+import strangers_zoos as zoos
 from mutations_hdf5 import hdf5
 
-from nws import FIXED, NwsError
-from nws.families import Family, standard
-from nws.families.space import Property
-from nws.layout import Axis, Layout, Tensor
-from nws.zoo import Zoo, targets
+from nws import FIXED
+from nws.zoo import Zoo
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
-sys.path.insert(0, str(TESTS))  # the tests write every format by its description
-
-NET = "nets/000/000000.safetensors"
-MADE = 1_700_000_000  # seconds; of every file, so that a stored index counts as fresh
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests write every format by its description
 
 
 @dataclass(frozen=True)
@@ -47,152 +39,6 @@ class Format:
 def _inner(name: str) -> by.Mutate:
     known = {".pkl": by.pickled, ".npy": by.npy, ".json": by.json_text, ".h5": hdf5}
     return next((mutate for ending, mutate in known.items() if name.endswith(ending)), by.some_bytes)
-
-
-# -- zoos ----------------------------------------------------------------------------------------------------------------------
-
-
-class Own(Family):
-    """A user's family: no reader has its code, its zoos keep its table."""
-
-    name = "own"
-    properties = (*standard("dataset", "optimizer"), Property("width", (4, 8), "units"), Property("on", (False, True)))
-    measures = ("step", "loss", "test_accuracy")
-
-
-# Axes of every kind: units that a bypass shares, a flattened picture either way round, none at all.
-WITH_AXES = Layout(
-    [
-        Tensor("a", "weight", (4, 3, 1, 1), "conv", 0, axes=(Axis("u"), Axis("input"), Axis(), Axis())),
-        Tensor("b", "weight", (4, 4, 1, 1), "conv", 0, axes=(Axis("u"), Axis("u"), Axis(), Axis()), key="bypass.0.weight"),
-        Tensor("b", "gamma", (4,), "conv", 0, axes=(Axis("u"),)),
-        Tensor("c", "weight", (2, 8), "fc", 0, (2, 1), axes=(Axis("v"), Axis("u", outer=2))),
-        Tensor("out", "weight", (3, 6), "fc", 0, axes=(Axis("output"), Axis("v", inner=3))),
-    ]
-)
-
-
-def _filled(zoo: Zoo, nets: list[Any]) -> None:
-    """Nets, a mark, columns of a user's and an index, as old as each other."""
-    import pandas as pd
-
-    for net in nets:
-        zoo.append(net)
-    zoo.mark_failed(5, "memory ran out")
-    zoo.annotate(pd.DataFrame({"net": [0, 2], "cost": [0.5, 3.0], "who": ["a", None]}))
-    _settled(zoo.path)
-
-
-def _settled(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        os.utime(path, (MADE, MADE))
-    assert len(Zoo(folder).index) == 3  # writes the index
-
-
-def _zoo(folder: Path) -> None:
-    from fabricated import tiny
-
-    _filled(Zoo.create(folder, FIXED, nets=3, images={"mnist": {"sha256": "ab"}}, epochs=8), [tiny(n) for n in range(3)])
-
-
-def _foreign_zoo(folder: Path) -> None:
-    from fabricated import tiny
-
-    from nws.recorded import Recorded
-
-    recorded = Recorded({"dataset": "cifar", "optimizer": "sgd", "status": 3, "wd": 0.1, "on": True})
-    zoo = Zoo.create(folder, imported="checkpoints")
-    _filled(zoo, [tiny(n, hp=recorded, epoch=np.arange(5)) for n in range(3)])
-
-
-def _own_zoo(folder: Path) -> None:
-    from fabricated import tiny
-
-    space, rng = Own().space, np.random.default_rng(0)
-    zoo = Zoo.create(folder, space, nets=3, images={"mnist": {"sha256": "ab"}})
-    theta = rng.standard_normal((5, WITH_AXES.size)).astype(np.float32)
-    more = {"theta": theta, "history": rng.random((9, 3)), "measures": Own.measures}
-    _filled(zoo, [tiny(n, WITH_AXES, hp=space.net(0, n), **more) for n in range(3)])
-
-
-def _zoo_of_0_1_0(name: str) -> Callable[[Path], None]:
-    """The first three nets of a zoo in formats 1 ("zoo") and 2 ("imported")."""
-
-    def make(folder: Path) -> None:
-        for file in ("zoo.json", *(NET.replace("0.safe", f"{n}.safe") for n in range(3))):
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_bytes((TESTS / "written_by_0_1_0" / name / file).read_bytes())
-        _settled(folder)
-
-    return make
-
-
-ZOOS = (_zoo, _foreign_zoo, _own_zoo, _zoo_of_0_1_0("zoo"), _zoo_of_0_1_0("imported"))
-
-
-def _read_net(folder: Path) -> None:
-    from nws.zoo.netfile import read_net, read_records
-    from nws.zoo.reader import ThetaReader
-
-    refused = 0
-    reader = ThetaReader(folder)
-    starts = np.zeros(1, np.int64)
-    for attempt in (
-        lambda: read_net(folder / NET, 0),
-        lambda: read_records(folder / NET, 0),
-        lambda: reader.theta(0),
-        lambda: reader.slices(0, 1, starts, 8, "memmap"),
-        lambda: reader.slices(0, 1, starts, 8, "pread"),
-        lambda: [v.sum() for v in reader.vectors(0, 1, "conv")],
-    ):
-        try:
-            attempt()
-        except NwsError as error:
-            refused, said = refused + 1, error
-    if refused:
-        raise said
-
-
-def _read_zoo(folder: Path) -> None:
-    zoo = Zoo(folder)
-    zoo.missing()
-    zoo.failed  # noqa: B018 (it reads the marks)
-    Zoo.create(folder, zoo.space, zoo.seed, family=zoo.family, nets=zoo.planned, images=zoo.images, **zoo.settings)
-
-
-def _read_index(folder: Path) -> None:
-    zoo = Zoo(folder)
-    zoo.varying()
-    targets.names(zoo)
-    assert sorted(zoo.index.index) == [0, 1, 2], "the index hides or invents nets"
-
-
-def _parquet(data: bytes, rng: random.Random) -> bytes:
-    """Half of the time a sound file with other columns or values."""
-    import io
-
-    import pandas as pd
-
-    if rng.random() < 0.5:
-        return by.some_bytes(data, rng)
-    frame = pd.read_parquet(io.BytesIO(data))
-    column = rng.choice(list(frame.columns))
-    kind = rng.randrange(6)
-    if kind == 0:
-        frame = frame.drop(columns=column)
-    elif kind == 1:
-        frame = frame.rename(columns={column: rng.choice(by.TEXTS).replace("\ud800", "")})
-    elif kind == 2:
-        frame.index = pd.Index([rng.choice((-1, 0, 1, 2, 10**9, 5)) for _ in frame.index], name="net")
-    elif kind == 3:
-        frame[column] = [rng.choice(("a", "../../x", "", None)) for _ in frame.index]
-    elif kind == 4:
-        frame[column] = [rng.choice((-1, 0, 1 << 40, -(1 << 63), 3)) for _ in frame.index]
-    else:
-        frame[column] = [rng.choice((0.0, float("nan"), float("inf"), -1e308)) for _ in frame.index]
-    made = io.BytesIO()
-    frame.to_parquet(made)
-    return made.getvalue()
 
 
 def _imported(kind: str, *where: str) -> Callable[[Path], None]:
@@ -338,9 +184,9 @@ READERS = "nws.weights."
 ZIP = by.archive(_inner)
 ANY = {"": by.some_bytes}
 FORMATS: dict[str, Format] = {
-    "net": Format(ZOOS, {NET: by.safetensors}, _read_net, reach="nws.zoo.netfile:_checked_tensors"),
-    "zoo.json": Format(ZOOS, {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
-    "index": Format(ZOOS, {"index.parquet": _parquet, "annotations.json": by.json_text}, _read_index, True),
+    "net": Format(zoos.ZOOS, {zoos.NET: by.safetensors}, zoos.read_net, reach="nws.zoo.netfile:_checked_tensors"),
+    "zoo.json": Format(zoos.ZOOS, {"zoo.json": by.json_text, "000005.json": by.json_text}, zoos.read_zoo, True),
+    "index": Format(zoos.ZOOS, {"index.parquet": zoos.parquet, "annotations.json": by.json_text}, zoos.read_index, True),
     "safetensors": Format(
         (weights.checkpoint("a.safetensors", "a.safetensors"),),
         {"": by.safetensors},
