@@ -236,7 +236,7 @@ def changed(format_: Any, valid: dict[str, bytes], rng: random.Random) -> dict[s
 
 def write(folder: Path, files: dict[str, bytes], there: dict[str, bytes] = {}) -> None:  # noqa: B006 (read only)
     """Make the folder hold these files; `there`: what it holds already, nothing when it is to be made anew."""
-    from strangers import MADE
+    from strangers_zoos import MADE
 
     if set(there) != set(files):
         shutil.rmtree(folder, ignore_errors=True)

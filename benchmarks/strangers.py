@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,15 +12,13 @@ from typing import Any
 import mutations as by
 import numpy as np
 import strangers_weights as weights
+import strangers_zoos as zoos
 from mutations_hdf5 import hdf5
 
-from nws import FIXED, NwsError
+from nws import FIXED
 from nws.zoo import Zoo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests write every format by its description
-
-NET = "nets/000/000000.safetensors"
-MADE = 1_700_000_000  # seconds; of every file, so that a stored index counts as fresh
 
 
 @dataclass(frozen=True)
@@ -43,92 +39,6 @@ class Format:
 def _inner(name: str) -> by.Mutate:
     known = {".pkl": by.pickled, ".npy": by.npy, ".json": by.json_text, ".h5": hdf5}
     return next((mutate for ending, mutate in known.items() if name.endswith(ending)), by.some_bytes)
-
-
-# -- zoos ----------------------------------------------------------------------------------------------------------------------
-
-
-def _zoo(folder: Path, foreign: bool = False) -> None:
-    from fabricated import tiny
-
-    from nws.recorded import Recorded
-
-    zoo = Zoo.create(folder, FIXED, nets=3, images={"mnist": {"sha256": "ab"}}, epochs=8)
-    recorded = {"dataset": "cifar", "optimizer": "sgd", "status": 3, "wd": 0.1, "on": True}
-    for number in range(3):
-        zoo.append(tiny(number, hp=Recorded(recorded), epoch=np.arange(5)) if foreign else tiny(number))
-    zoo.mark_failed(5, "memory ran out")
-    for path in folder.rglob("*"):
-        os.utime(path, (MADE, MADE))
-    assert len(Zoo(folder).index) == 3  # writes the index
-
-
-def _foreign_zoo(folder: Path) -> None:
-    _zoo(folder, foreign=True)
-
-
-def _read_net(folder: Path) -> None:
-    from nws.zoo.netfile import read_net, read_records
-    from nws.zoo.reader import ThetaReader
-
-    refused = 0
-    reader = ThetaReader(folder)
-    starts = np.zeros(1, np.int64)
-    for attempt in (
-        lambda: read_net(folder / NET, 0),
-        lambda: read_records(folder / NET, 0),
-        lambda: reader.theta(0),
-        lambda: reader.slices(0, 1, starts, 8, "memmap"),
-        lambda: reader.slices(0, 1, starts, 8, "pread"),
-        lambda: [v.sum() for v in reader.vectors(0, 1, "conv")],
-    ):
-        try:
-            attempt()
-        except NwsError as error:
-            refused, said = refused + 1, error
-    if refused:
-        raise said
-
-
-def _read_zoo(folder: Path) -> None:
-    zoo = Zoo(folder)
-    zoo.missing()
-    zoo.failed  # noqa: B018 (it reads the marks)
-    Zoo.create(folder, zoo.space, zoo.seed, nets=zoo.planned, images=zoo.images, **zoo.settings)
-
-
-def _read_index(folder: Path) -> None:
-    zoo = Zoo(folder)
-    zoo.varying()
-    assert sorted(zoo.index.index) == [0, 1, 2], "the index hides or invents nets"
-
-
-def _parquet(data: bytes, rng: random.Random) -> bytes:
-    """Half of the time a sound file with other columns or values."""
-    import io
-
-    import pandas as pd
-
-    if rng.random() < 0.5:
-        return by.some_bytes(data, rng)
-    frame = pd.read_parquet(io.BytesIO(data))
-    column = rng.choice(list(frame.columns))
-    kind = rng.randrange(6)
-    if kind == 0:
-        frame = frame.drop(columns=column)
-    elif kind == 1:
-        frame = frame.rename(columns={column: rng.choice(by.TEXTS).replace("\ud800", "")})
-    elif kind == 2:
-        frame.index = pd.Index([rng.choice((-1, 0, 1, 2, 10**9, 5)) for _ in frame.index], name="net")
-    elif kind == 3:
-        frame[column] = [rng.choice(("a", "../../x", "", None)) for _ in frame.index]
-    elif kind == 4:
-        frame[column] = [rng.choice((-1, 0, 1 << 40, -(1 << 63), 3)) for _ in frame.index]
-    else:
-        frame[column] = [rng.choice((0.0, float("nan"), float("inf"), -1e308)) for _ in frame.index]
-    made = io.BytesIO()
-    frame.to_parquet(made)
-    return made.getvalue()
 
 
 def _imported(kind: str, *where: str) -> Callable[[Path], None]:
@@ -274,9 +184,9 @@ READERS = "nws.weights."
 ZIP = by.archive(_inner)
 ANY = {"": by.some_bytes}
 FORMATS: dict[str, Format] = {
-    "net": Format((_zoo, _foreign_zoo), {NET: by.safetensors}, _read_net, reach="nws.zoo.netfile:_checked_tensors"),
-    "zoo.json": Format((_zoo, _foreign_zoo), {"zoo.json": by.json_text, "000005.json": by.json_text}, _read_zoo, True),
-    "index": Format((_zoo, _foreign_zoo), {"index.parquet": _parquet}, _read_index, True),
+    "net": Format(zoos.ZOOS, {zoos.NET: by.safetensors}, zoos.read_net, reach="nws.zoo.netfile:_checked_tensors"),
+    "zoo.json": Format(zoos.ZOOS, {"zoo.json": by.json_text, "000005.json": by.json_text}, zoos.read_zoo, True),
+    "index": Format(zoos.ZOOS, {"index.parquet": zoos.parquet, "annotations.json": by.json_text}, zoos.read_index, True),
     "safetensors": Format(
         (weights.checkpoint("a.safetensors", "a.safetensors"),),
         {"": by.safetensors},

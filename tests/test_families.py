@@ -289,3 +289,21 @@ def test_spaces_show_in_notebooks_and_refuse_sets() -> None:
     with pytest.raises(NwsError, match="a set has no order"):
         MLP.space.with_(width={1, 2})
     assert Space(MLP.space.options, MLP) == MLP.space
+
+
+def test_a_stored_family_accepts_what_its_code_accepted(tmp_path: Path) -> None:
+    class Signed(Family):
+        name = "signed"
+        properties = (
+            *standard("dataset", "weight_decay"),
+            nws.Property("on", (False, True)),
+            nws.Property("shift", (-1.5, 0.0), minimum=-2),
+            nws.Property("steps", (0, 3), minimum=0),
+        )
+
+    space = Signed().space
+    zoo = Zoo.create(tmp_path / "zoo", space, nets=4)
+    assert zoo.space.options == space.options
+    assert zoo.family.config({**space.net(0, 0).to_dict(), "shift": -0.5}).on in (False, True)
+    with pytest.raises(NwsError, match="on 'perhaps' is unknown"):
+        zoo.family.config({**space.net(0, 0).to_dict(), "on": "perhaps"})

@@ -1,21 +1,27 @@
-"""docs/format.md suffices to compute with a net: logits by numpy and that page alone are those of the PyTorch module."""
+"""docs/format.md suffices to compute with a net and to relabel it: numpy and that page alone agree with the PyTorch module."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from torch import nn
 
 import nws
-from nws import images
-from nws.families import cnn2020 as cnn
+from nws import Layout, images
 from nws.images.resize import to_pictures
-from nws.net import HISTORY, Net
+from nws.net import Net
 from nws.zoo import Zoo
+from nws.zoo.netfile import read_header
 
-# From here to `logits` nothing of nws is used: what stands there was written from the page.
+PAGE = Path(__file__).resolve().parents[1] / "docs/format.md"
+OLD = Path(__file__).parent / "written_by_0_1_0/zoo"
+
+# From here to `changed` nothing of nws is used: what stands there was written from the page.
 
 
 def enlarged(pictures: np.ndarray) -> np.ndarray:
@@ -56,16 +62,45 @@ def convolved(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return sum(padded[:, r : r + rows, c : c + columns] @ weight[:, :, r, c].T for r, c in windows)
 
 
-def logits(path: Path, snapshot: int, pictures: np.ndarray) -> np.ndarray:
-    """pictures (N, 32, 32, 3) bytes -> (N, 20)"""
+def read(path: Path, snapshot: int) -> tuple[np.ndarray, list[dict[str, Any]], dict[str, Any]]:
+    """theta (P,), the layout's rows as objects of format 3, and the hyper-parameters."""
     with safe_open(path, framework="numpy") as file:
         theta, said = file.get_tensor("theta")[snapshot - 1].astype(np.float64), file.metadata()
-    hp = json.loads(said["hyper_parameters"])
+    rows = json.loads(said["layout"])
+    if int(said["format"]) < 3:
+        rows = [dict(zip(("layer", "role", "shape", "part", "grid"), row)) for row in rows]
+    if int(said["format"]) == 1:
+        state_axes_of_chain(rows)
+    return theta, rows, json.loads(said["hyper_parameters"])
+
+
+def state_axes_of_chain(rows: list[dict[str, Any]]) -> None:
+    before = group = "input"
+    for row in rows:
+        name = "output" if row["layer"] == "out" else row["layer"]
+        if row["role"] == "weight":
+            before, group = group, name
+            pixels = row["grid"][0] * row["grid"][1] if "grid" in row else 1
+            row["axes"] = [name, [before, pixels, 1], *[None] * (len(row["shape"]) - 2)]
+        else:
+            row["axes"] = [name]
+
+
+def tensors(theta: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+    """layer -> role -> values"""
     layers: dict[str, dict[str, np.ndarray]] = {}
     start = 0
-    for name, role, shape, *_ in json.loads(said["layout"]):
-        layers.setdefault(name, {})[role] = theta[start : start + int(np.prod(shape))].reshape(shape)
-        start += int(np.prod(shape))
+    for row in rows:
+        size = int(np.prod(row["shape"]))
+        layers.setdefault(row["layer"], {})[row["role"]] = theta[start : start + size].reshape(row["shape"])
+        start += size
+    assert start == len(theta)
+    return layers
+
+
+def logits(theta: np.ndarray, rows: list[dict[str, Any]], hp: dict[str, Any], pictures: np.ndarray) -> np.ndarray:
+    """pictures (N, 32, 32, 3) bytes -> (N, 20)"""
+    layers = tensors(theta, rows)
     activation = ACTIVATIONS[hp["activation"]]
     each, rest = divmod(hp["depth_conv"], 3)
     x, number = pictures / 255, 0
@@ -74,8 +109,8 @@ def logits(path: Path, snapshot: int, pictures: np.ndarray) -> np.ndarray:
             number += 1
             layer = layers[f"conv{number}"]
             x = activation(normed(convolved(x, layer["weight"]) + layer["bias"], layer))
-        n, rows, columns, channels = x.shape
-        x = x.reshape(n, rows // 2, 2, columns // 2, 2, channels).max((2, 4))
+        n, rows_, columns, channels = x.shape
+        x = x.reshape(n, rows_ // 2, 2, columns // 2, 2, channels).max((2, 4))
     x = x.reshape(len(x), -1)
     for number in range(1, hp["depth_fc"] + 1):
         layer = layers[f"fc{number}"]
@@ -83,17 +118,53 @@ def logits(path: Path, snapshot: int, pictures: np.ndarray) -> np.ndarray:
     return x @ layers["out"]["weight"].T + layers["out"]["bias"]
 
 
-def stored(folder: Path, hp: nws.HyperParameters) -> tuple[Path, np.ndarray]:
-    """A net whose biases and norms are as after a training, in a zoo of its own: its file, and theta (2, P)."""
-    layout, rng = cnn.layout(hp), np.random.default_rng(5)
-    theta = np.stack([cnn.initialize(hp, rng) for _ in range(2)])
+def relabelled(theta: np.ndarray, rows: list[dict[str, Any]], rng: np.random.Generator) -> np.ndarray:
+    orders: dict[str, np.ndarray] = {}
+    made = []
+    for row, (layer, role) in zip(rows, [(row["layer"], row["role"]) for row in rows], strict=True):
+        values = tensors(theta, rows)[layer][role]
+        for k, entry in enumerate(row["axes"]):
+            if entry is None:
+                continue
+            group, outer, inner = entry if isinstance(entry, list) else (entry, 1, 1)
+            units = values.shape[k] // (outer * inner)
+            if group not in orders:
+                orders[group] = np.arange(units) if group in ("input", "output") else rng.permutation(units)
+            assert len(orders[group]) == units
+            positions = [(o * units + unit) * inner + i for o in range(outer) for unit in orders[group] for i in range(inner)]
+            values = np.take(values, positions, axis=k)
+        made.append(values.reshape(-1))
+    return np.concatenate(made)
+
+
+def changed(theta: np.ndarray, rows: list[dict[str, Any]], computed: Any) -> tuple[float, float]:
+    """How far relabelling moves what a net computes, and its weights."""
+    other = relabelled(theta, rows, np.random.default_rng(3))
+    before = computed(theta, rows)
+    assert before.std() > 0.001
+    return float(np.abs(computed(other, rows) - before).max()), float(np.abs(other - theta).max())
+
+
+def stored(folder: Path, hp: nws.Config) -> Path:
+    """A net whose biases and norms are as after a training, in a zoo of its own: its file."""
+    layout, rng = hp.family.layout(hp), np.random.default_rng(5)
+    theta = np.stack([hp.family.init(hp, rng) for _ in range(2)])
     for t in layout.tensors:
         if t.role != "weight":
             low, high = (0.5, 2.0) if t.role in ("var", "gamma") else (-0.3, 0.3)
             theta[:, t.start : t.stop] = rng.uniform(low, high, (2, t.stop - t.start))
-    zoo = Zoo.create(folder, None)
-    zoo.append(Net(7, hp, layout, theta, np.arange(2), np.zeros((2, len(HISTORY)))))
-    return folder / "nets" / "000" / "000007.safetensors", theta
+    zoo = Zoo.create(folder, None, family=hp.family)
+    measures = hp.family.measures
+    zoo.append(Net(7, hp, layout, theta, np.arange(2), np.zeros((2, len(measures))), measures=measures))
+    return folder / "nets" / "000" / "000007.safetensors"
+
+
+def of_module(hp: nws.Config, theta: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    state = hp.family.layout(hp).state_dict(theta.astype(np.float32))
+    module = hp.family.module(hp).eval()
+    module.load_state_dict({k: torch.as_tensor(np.ascontiguousarray(v)) for k, v in state.items()}, strict=False)
+    with torch.no_grad():
+        return module(torch.from_numpy(pictures.transpose(0, 3, 1, 2) / 255).float()).numpy()
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
@@ -102,20 +173,89 @@ def stored(folder: Path, hp: nws.HyperParameters) -> tuple[Path, np.ndarray]:
 def test_the_page_computes_what_the_module_does(tmp_path, activation, batch_norm, depth_conv, filter_size, depth_fc):
     shape = {"depth_conv": depth_conv, "filter_size": filter_size, "depth_fc": depth_fc, "width_conv": 4, "width_fc": 64}
     hp = nws.MAIN.net(0, 0).with_(activation=activation, batch_norm=batch_norm, initialization="glorot_normal", **shape)
-    path, theta = stored(tmp_path / "zoo", hp)
+    path = stored(tmp_path / "zoo", hp)
     digits = np.random.default_rng(1).integers(0, 256, (6, 28, 28), np.uint8)  # as large as MNIST's
     pictures = enlarged(digits)
-    module = cnn.module(hp).eval()
     for snapshot in (1, 2):
-        module.load_state_dict(
-            {k: torch.as_tensor(np.asarray(v)) for k, v in cnn.layout(hp).state_dict(theta[snapshot - 1]).items()}, strict=False
-        )
-        with torch.no_grad():
-            expected = module(torch.from_numpy(pictures.transpose(0, 3, 1, 2) / 255).float()).numpy()
-        found = logits(path, snapshot, pictures)
+        theta, rows, said = read(path, snapshot)
+        found = logits(theta, rows, said, pictures)
         assert found.shape == (6, 20)
-        assert np.abs(found - expected).max() <= 1e-4
+        assert np.abs(found - of_module(hp, theta, pictures)).max() <= 1e-4
         assert found.std() > 0.01  # the pictures made a difference
+    computed, weights = changed(theta, rows, lambda theta, rows: logits(theta, rows, said, pictures))
+    assert computed < 1e-9
+    assert weights > 0.1
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_the_page_reads_what_0_1_0_wrote(number):
+    path = OLD / f"nets/000/{number:06d}.safetensors"
+    theta, rows, said = read(path, 3)
+    hp = nws.HyperParameters.from_mapping(said)
+    pictures = enlarged(np.random.default_rng(number).integers(0, 256, (4, 8, 8), np.uint8))
+    assert np.abs(logits(theta, rows, said, pictures) - of_module(hp, theta, pictures)).max() <= 1e-4
+    computed, weights = changed(theta, rows, lambda theta, rows: logits(theta, rows, said, pictures))
+    assert computed < 1e-9 * max(1, np.abs(logits(theta, rows, said, pictures)).max())
+    assert weights > 1e-4
+    stated = Layout.from_json(json.dumps(rows))
+    assert [t.axes for t in stated.tensors] == [t.axes for t in read_header(path).layout.tensors]
+
+
+# Axes that are no chain's
+
+
+def added(theta: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
+    """The page's example: two convolutions whose channels are added to each other, then a matrix on 4 x 4 pixels."""
+    layers = tensors(theta, rows)
+    x = np.maximum(convolved(np.random.default_rng(0).random((3, 4, 4, 3)), layers["stem"]["weight"]), 0)
+    x = x + np.maximum(convolved(x, layers["block"]["weight"]), 0)
+    return x.reshape(3, -1) @ layers["out"]["weight"].T
+
+
+def flattened(theta: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
+    """A convolution, then PyTorch's own flatten: the pixels of a channel side by side."""
+    conv, out = tensors(theta, rows).values()
+    x = np.maximum(convolved(np.random.default_rng(0).random((3, 4, 4, 3)), conv["weight"]) + conv["bias"], 0)
+    return x.transpose(0, 3, 1, 2).reshape(3, -1) @ out["weight"].T + out["bias"]
+
+
+CHAIN = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(96, 10))
+EXAMPLE = re.search(r"^```json\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("layout", "computed"),
+    [(Layout.from_json(EXAMPLE[1]), added), (Layout.of_module(CHAIN), flattened)],
+    ids=["added", "flattened"],
+)
+def test_relabelling_by_the_page_keeps_the_function(tmp_path, layout, computed):
+    class Drawn(nws.Family):
+        name = "drawn"
+        properties = nws.families.standard("dataset")
+        measures = ("step", "loss")
+
+        def layout(self, config):
+            return layout
+
+        def init(self, config, rng):
+            return rng.normal(0, 0.3, layout.size).astype(np.float32)
+
+    path = stored(tmp_path / "zoo", Drawn().space.net(0, 0))
+    theta, rows, _ = read(path, 1)
+    moved, weights = changed(theta, rows, computed)
+    assert moved < 1e-9
+    assert weights > 0.1
+    # and not by chance: the flattened picture the other way round is another net
+    entry = rows[-1 if rows[-1]["role"] == "weight" else -2]["axes"]
+    group, outer, inner = entry[1]
+    entry[1] = [group, inner, outer]
+    assert changed(theta, rows, computed)[0] > 0.01
+
+
+def test_the_page_s_example_is_what_nws_writes():
+    rows = json.loads(EXAMPLE[1])
+    assert json.loads(Layout.from_json(EXAMPLE[1]).to_json()) == rows
+    assert Layout.from_json(EXAMPLE[1]).groups == {"u": 8, "input": 3, "output": 10}
 
 
 @pytest.mark.parametrize("shape", [(5, 28, 28), (5, 8, 8), (5, 96, 96, 3), (5, 33, 20), (5, 32, 32, 3)])

@@ -26,7 +26,7 @@ def test_the_python_lines_go_on_in_the_folder_of_the_command_lines(tmp_path, mon
         cli.main()
     assert ended.value.code == 0
     (text,) = (text for language, text in fenced(README) if language == "python")
-    sizes = {"200": "12", "workers=2": "workers=1, epochs=1", "rounds=10": "rounds=1", '"dmc"': '"svm-linear-16"'}
+    sizes = {"200": "12", "100": "2", "workers=2": "workers=1, epochs=1", "rounds=10": "rounds=1", '"dmc"': '"svm-linear-16"'}
     for size, small in sizes.items():
         assert size in text
         text = text.replace(size, small)
@@ -35,5 +35,7 @@ def test_the_python_lines_go_on_in_the_folder_of_the_command_lines(tmp_path, mon
     exec(compile(ast.Module(lines, []), str(README), "exec"), names)
     assert os.path.samefile(names["zoo"].path, tmp_path / "zoo/fashion")
     assert len(names["zoo"]) == 12, "eleven by the command line, one by Python"
+    assert len(names["mlps"]) == 2
+    assert names["data"][0][0].shape == (5000,)
     assert names["x"].shape[0] == len(names["y"]) == 12 * 4
     assert names["results"][0].property == "optimizer"

@@ -23,6 +23,8 @@ HISTORY = ("step", "train_accuracy", "validation_accuracy", "test_accuracy", "fi
 # Columns of the index that a property cannot have as well.
 RESERVED = {"net", "split", "status", "snapshots", "weights", "weights_conv", "epochs", "seconds", "path", "bytes", "sha256"}
 
+_ANY = 1 << 53  # beyond every number that a property may be
+
 
 @dataclass(frozen=True)
 class Record:
@@ -160,7 +162,10 @@ class StoredFamily(Family):
                 tuple(p["options"]),
                 str(p.get("help", ""))[:500],
                 continuous=p.get("continuous") is True,
-                closed=False,
+                closed=any(isinstance(option, bool) for option in p["options"]),
+                # Whatever its own code allowed: the zoo does not remember the limits.
+                minimum=-_ANY,
+                maximum=_ANY,
             )
             for p in stored["properties"]
         ]
