@@ -21,7 +21,20 @@ if TYPE_CHECKING:
 # What the built-in loop measures at each record. Accuracies are fractions of clean images in evaluation mode.
 HISTORY = ("step", "train_accuracy", "validation_accuracy", "test_accuracy", "filtered_validation_accuracy")
 # Columns of the index that a property cannot have as well.
-RESERVED = {"net", "split", "status", "snapshots", "weights", "weights_conv", "epochs", "seconds", "path", "bytes", "sha256"}
+RESERVED = {
+    "net",
+    "split",
+    "status",
+    "converged",
+    "snapshots",
+    "weights",
+    "weights_conv",
+    "epochs",
+    "seconds",
+    "path",
+    "bytes",
+    "sha256",
+}
 
 
 @dataclass(frozen=True)
@@ -160,7 +173,8 @@ class StoredFamily(Family):
                 tuple(p["options"]),
                 str(p.get("help", ""))[:500],
                 continuous=p.get("continuous") is True,
-                closed=False,
+                # Of text and numbers any may occur, a switch is on or off.
+                closed=isinstance(p["options"][0], bool),
             )
             for p in stored["properties"]
         ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.families.cnn2020 import ARCHITECTURE
+from nws.families import cnn2020, mlp
 from nws.figures import style
 from nws.tables import NotForThisZooError
 
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAIN = ("dataset", "optimizer", "initialization")
+ARCHITECTURE = (*cnn2020.ARCHITECTURE, *mlp.ARCHITECTURE)  # of a user's family nobody says what is: all counts as training
 TITLES = {"all": "all weights", "conv": "conv part", "fc": "FC part"}
 
 
 def main(table: pd.DataFrame) -> Figure:
     """All weights, three properties side by side, by the meta-classifier that reads them best (Fig. 5; the paper: the DMC)."""
-    everywhere = table[(table["part"] == "all") & table["property"].isin(MAIN)]
-    if everywhere.empty:
-        raise NotForThisZooError(f"the zoo's nets differ in none of {', '.join(MAIN)}")
+    everywhere = table[table["part"] == "all"]
+    if (usual := everywhere["property"].isin(MAIN)).any():
+        everywhere = everywhere[usual]
+    names = list(dict.fromkeys(everywhere["property"]))[: len(MAIN)]
+    everywhere = everywhere[everywhere["property"].isin(names)]
     meta = everywhere.groupby("meta")["accuracy"].mean().idxmax()
     chosen = everywhere[everywhere["meta"] == meta]
     names = list(dict.fromkeys(chosen["property"]))
@@ -35,7 +38,7 @@ def main(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes, names):
         mine = chosen[chosen["property"] == name]
         _colours(figure, [axis], [_map(axis, mine)], mine)
-        axis.set_title(name.replace("_", " "), fontsize=9)
+        axis.set_title(style.word(name), fontsize=9)
     _labels(axes, 1)
     _caption(figure, chosen, f"read by {meta}")
     return figure
@@ -55,7 +58,7 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """A row a property, a column a part and meta-classifier. One scale of colours a row, so that parts compare."""
     chosen = table[table["property"].isin(names)]
     if chosen.empty:
-        raise NotForThisZooError("the zoo's nets do not differ in any of these properties")
+        raise NotForThisZooError("the zoo's nets do not differ in any property of this kind that nws knows")
     columns = list(dict.fromkeys(zip(chosen["meta"], chosen["part"])))
     figure, axes = style.panels(len(names) * len(columns), 2.3, 1.6, columns=len(columns), sharex=True, sharey=True)
     for row, name in enumerate(names):
@@ -71,7 +74,7 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
             images.append(_map(axis, rows, mine))
             if row == 0:
                 axis.set_title(f"{meta}\n{TITLES[part]}", fontsize=8)
-        axes[row * len(columns)].set_ylabel(name.replace("_", " "), fontsize=8)
+        axes[row * len(columns)].set_ylabel(style.word(name), fontsize=8)
         _colours(figure, drawn, images, mine)
     _labels(axes, len(columns))
     _caption(figure, chosen, "one scale of colours a row, whose foot is chance")
@@ -128,7 +131,8 @@ def _labels(axes: list[Axes], columns: int) -> None:
 def _caption(figure: Figure, table: pd.DataFrame, *says: str) -> None:
     sizes = "; ".join(f"{meta}: {style.span(rows['n'])} test nets" for meta, rows in table.groupby("meta", sort=False))
     effort = table.attrs.get("about", {}).get("settings", {}).get("effort", {})
-    reads = f"slices of {effort['slice_length']:,} weights" if effort else ""
+    shorter = any(note.startswith("slices of ") for note in table.attrs.get("notes", []))
+    reads = f"slices of {effort['slice_length']:,} weights" if effort and not shorter else ""
     steps = f"DMC: {effort['dmc_steps']:,} training steps" if effort and "dmc" in set(table["meta"]) else ""
     wobble = (
         "±: where nothing is read, 95% of places are as near to chance; neighbours are read from the same nets, and err together"

@@ -65,14 +65,15 @@ def subset_size(table: pd.DataFrame) -> Figure:
     metas = [m for m in ("dmc", "svm-rbf-16") if m in set(table["meta"])]
     figure, axes = style.panels(len(metas), 4.0, 3.4, sharey=True)
     names = _unique(table["property"])
+    colours, markers = _each(names, PROPERTY_COLOURS), _each(names, MARKERS)
     for axis, meta in zip(axes, metas):
         for name in names:
             mine = table[(table["meta"] == meta) & (table["property"] == name)].sort_values("slice_length")
             if mine.empty:  # a quick DMC learns some properties only
                 continue
-            colour = PROPERTY_COLOURS.get(name, style.GREY)
+            colour = colours[name]
             y, reach = mine["accuracy"], _reach(mine)
-            said: dict[str, Any] = {"label": name.replace("_", " "), "marker": MARKERS.get(name, "x"), "markersize": 4}
+            said: dict[str, Any] = {"label": style.word(name), "marker": markers[name], "markersize": 4}
             axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **said)
             axis.axhline(mine["chance"].iloc[0], color=colour, linestyle=":", linewidth=0.9, zorder=0)
         axis.set_xscale("log")
@@ -105,6 +106,12 @@ def batch_norm(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _each(names: list[str], usual: dict[str, str]) -> dict[str, str]:
+    """Name -> its usual look; others take those that are left."""
+    free = [look for name, look in usual.items() if name not in names]
+    return {name: usual.get(name) or free.pop(0) for name in names}
+
+
 def _bars(axis: Axes, rows: pd.DataFrame, properties: list[str], place: tuple[int, int], look: dict[str, Any]) -> None:
     """One series of bars with both error bars and their numbers; place: (k of n)."""
     k, n = place
@@ -127,7 +134,7 @@ def _by_property(axis: Axes, table: pd.DataFrame, properties: list[str]) -> None
         chance = table.loc[table["property"] == name, "chance"].iloc[0]
         label = "" if x else "chance"
         axis.hlines(chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label=label, zorder=5)
-    axis.set_xticks(range(len(properties)), [name.replace("_", "\n").replace("$", r"\$") for name in properties])
+    axis.set_xticks(range(len(properties)), [style.narrow(name, 14) for name in properties])
     axis.set_ylim(0, 1)
     style.percent(axis.yaxis)
     axis.set_ylabel("accuracy on nets never seen")

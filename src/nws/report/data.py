@@ -91,7 +91,7 @@ def _plane(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> tuple[pd.Da
 
 def _curve_table(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> pd.DataFrame:
     table = source.read("curves", ("net", "snapshot", "epoch", "train", "validation", "test"))
-    return statistics.histories(zoo, tell) if table is None else table
+    return statistics.curves(zoo, tell) if table is None else table
 
 
 def _not_in(mine: list[dict[str, Any]] | None, others: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
