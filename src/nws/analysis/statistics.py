@@ -128,7 +128,9 @@ def pairs(zoo: Zoo) -> pd.DataFrame:
     if not rows:
         asked = list(dict.fromkeys(name for pair in _pairs(zoo).values() for name in pair))
         raise NotForThisZooError(
-            f"no two of {', '.join(asked)} differ in this zoo" if asked else "its nets differ in fewer than two properties that have options"
+            f"no two of {', '.join(asked)} differ in this zoo"
+            if asked
+            else "its nets differ in fewer than two properties that have options"
         )
     names = ["figure", "dataset", "a", "b", "option_a", "option_b", "nets", "mean", "low", "high", "chance"]
     return pd.DataFrame(rows, columns=names)

@@ -60,7 +60,8 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     if chosen.empty:
         raise NotForThisZooError("the zoo's nets do not differ in any property of this kind that nws knows")
     columns = list(dict.fromkeys(zip(chosen["meta"], chosen["part"])))
-    figure, axes = style.panels(len(names) * len(columns), 2.3, 1.6, columns=len(columns), sharex=True, sharey=True)
+    height = 1.6 if len(names) > 1 else 2.4  # a single row is too low for what stands at its side
+    figure, axes = style.panels(len(names) * len(columns), 2.3, height, columns=len(columns), sharex=True, sharey=True)
     for row, name in enumerate(names):
         mine = chosen[chosen["property"] == name]
         drawn, images = [], []
@@ -88,7 +89,7 @@ def _map(axis: Axes, rows: pd.DataFrame, scale: pd.DataFrame | None = None) -> A
     snapshots = grid.index.to_numpy(float)
     progress = (snapshots - 1) / max(1.0, snapshots.max() - 1)
     chance = float(rows["chance"].iloc[0])
-    high = max(float(scale["accuracy"].max()), chance + 2 * _wobble(rows))
+    high = min(1.0, max(float(scale["accuracy"].max()), chance + 2 * _wobble(rows)))
     x, y = _edges(grid.columns.to_numpy(float)), _edges(progress)
     image = axis.pcolormesh(x, y, grid.to_numpy(), cmap="viridis", vmin=chance, vmax=high, rasterized=True)
     axis.set_xlim(0, 1)
