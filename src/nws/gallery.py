@@ -109,6 +109,7 @@ TABLES: dict[str, Table] = {  # the cheap ones first: so they are made
     "importance": Table(_read(importance.importance), _QUICK, _FULL),
     "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
     "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
+    "numbers": Table(_read(reading.numbers), _QUICK, _FULL),
     "local": Table(_read(reading.local), _QUICK, _FULL),
     "batch_norm": Table(_read(reading.batch_norm), _QUICK, _FULL),
     "subset_size": Table(_read(reading.subset_size), {**_QUICK, **_QUICK_SIZES}, _FULL),
@@ -143,6 +144,7 @@ FIGURES: dict[str, Drawing] = {
     "figure19": Drawing("with and without batch norm", ("batch_norm",), reading_figures.batch_norm),
     "figure20": Drawing("where and when the training is told", ("maps",), map_figures.training),
     "figure21": Drawing("where and when the architecture is told", ("maps",), map_figures.architecture),
+    "numbers": Drawing("which numbers whole nets tell", ("numbers",), reading_figures.numbers),
 }
 ALWAYS = ("nets",)  # tables that no figure asks for, and the report shows
 

@@ -10,14 +10,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from nws import features, results
+from nws.analysis.statistics import usable
 from nws.analysis.study import Study
 from nws.protocol import Result
 from nws.tables import NotForThisZooError
+from nws.zoo import targets
 
 GLOBAL = ("dataset", "batch_size", "augmentation", "optimizer", "activation", "initialization")  # Fig. 2
 SUBSET = ("dataset", "optimizer", "activation", "initialization", "filter_size")  # Fig. 18 has five, and names two of them
 WHOLE_SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 LOCAL_SVMS = ("svm-linear-16", "svm-rbf-16")
+LEAST_NETS = 12  # to read a number of
 LENGTHS = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 STRIPPED = ("norm", "bias")
 UNTOLD = ["zoo", "version", "key"]  # the table's own "about" says it
@@ -35,6 +38,17 @@ def meta_classification(study: Study) -> pd.DataFrame:
     else:
         rows += study.dmc(study.possible([study.local(name) for name in study.for_dmc(names)]))
     return _table(rows, names)
+
+
+def numbers(study: Study) -> pd.DataFrame:
+    """Numbers read from whole nets by 16 statistics (beyond the paper): what was measured, and properties that are numbers."""
+    zoo = study.inputs.zoo
+    frame, _ = usable(zoo, converged=study.effort.converged)
+    asked = [name for name in targets.names(zoo) if targets.target(zoo, name).kind == "number"]
+    names = [name for name in asked if frame[name].notna().sum() >= LEAST_NETS and frame[name].nunique() > 2]
+    if not names:
+        raise NotForThisZooError(f"no number that differs was measured of at least {LEAST_NETS} of its nets")
+    return _table(study.svms([study.whole(name) for name in names], LOCAL_SVMS), names)
 
 
 def local(study: Study) -> pd.DataFrame:

@@ -28,6 +28,7 @@ COLOURS = {
 }
 HATCHES = {"all": "", "conv": "////", "fc": "...."}
 DARK = (style.BLUE, style.RED, style.GREEN)  # a number on them is written in white
+LEAST_R2 = -1.0  # shown; a bad guess has no lower end
 IN_A_ROW = 6  # properties
 PROPERTY_COLOURS = dict(zip(SUBSET, (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE)))
 MARKERS = dict(zip(SUBSET, "osD^v"))
@@ -57,6 +58,30 @@ def meta_classification(table: pd.DataFrame) -> Figure:
         axis.set_xlim(-0.55, len(groups[0]) - 0.45)  # bars as wide in every row
     style.legend(figure, *axes[0].get_legend_handles_labels())
     style.caption(figure, table, _nets(table), BARS, effort(table))
+    return figure
+
+
+def numbers(table: pd.DataFrame) -> Figure:
+    """R2 by number and meta-classifier, with 95% intervals over nets (beyond the paper). table: `analysis.reading.numbers`."""
+    names, metas = _unique(table["property"]), _unique(table["meta"])
+    figure, axes = style.panels(1, 6.0, 0.8 + 0.5 * len(names), columns=1)
+    axis = axes[0]
+    for k, meta in enumerate(metas):
+        mine = table[(table["meta"] == meta) & table["r2"].notna()]
+        at = np.array([names.index(name) for name in mine["property"]]) + (k - (len(metas) - 1) / 2) * 0.3
+        r2 = mine["r2"].to_numpy(float)
+        reach = np.nan_to_num(np.array([r2 - mine["r2_low"], mine["r2_high"] - r2], float)).clip(0)
+        axis.errorbar(r2, at, xerr=reach, fmt="o", color=COLOURS.get(meta, style.GREY), capsize=2, markersize=5, label=meta)
+        for y, value in zip(at[r2 < LEAST_R2], r2[r2 < LEAST_R2]):
+            axis.text(LEAST_R2 + 0.02, y, f"← {value:.1f}", fontsize=7, va="center", color=style.GREY)
+    axis.axvline(0, color="black", linestyle="--", linewidth=1.2, label="always the mean")
+    axis.set_yticks(range(len(names)), [style.word(name) for name in names])
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_xlim(LEAST_R2, 1)
+    axis.set_xlabel("R² on nets never seen", fontsize=8)
+    axis.grid(axis="x", color=style.FAINT, zorder=0)
+    style.legend(figure, *axis.get_legend_handles_labels())
+    style.caption(figure, table, _nets(table), "bars: 95% intervals over nets")
     return figure
 
 

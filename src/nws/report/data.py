@@ -39,6 +39,7 @@ _MORE = ("part", "slice_length", *_NUMBERS, "n_train", "n_test", "n_tested", "ro
 _SECTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "meta_classification": (_READING, _MORE),
     "local": (_READING, _MORE),
+    "numbers": (_READING, _MORE),
     "importance": (("property", "layer", "type", "statistic", "mean"), ("spread",)),
     "regression": (("dataset", "property", "option", "coefficient"), ("p", "nets", "r2")),
 }
@@ -59,6 +60,8 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
     sections["local"] = _not_in(sections["local"], sections["meta_classification"])
     names = [name for name in zoo.varying() if not known[name].continuous and frame[name].notna().all()]
     shared = findings.shared_neighbours(frame, table, names) if table is not None else {}
+    numbers = sections.pop("numbers")
+    sections["meta_classification"] = [*(sections["meta_classification"] or []), *(numbers or [])] or None
     reading = [*(sections["meta_classification"] or []), *(sections["local"] or [])]
     return {
         "title": zoo.path.resolve().name,
