@@ -98,11 +98,12 @@ class Study:
         return found
 
     def usual(self, names: Iterable[str]) -> list[str]:
-        """The paper's choice of properties; where the family lacks some, as many others of its own stand in for them."""
-        names, own = list(names), [p.name for p in self.inputs.zoo.family.properties]
-        there = [name for name in names if name in own]
-        others = [name for name in self.inputs.zoo.varying() if name in own and name not in names]
-        return there + others[: len(names) - len(there)]
+        """The paper's choice of properties; where the family lacks some, others in which its nets differ stand in for them."""
+        names, own = list(names), {p.name: p for p in self.inputs.zoo.family.properties}
+        if set(names) <= set(own):
+            return names
+        differ = [name for name in self.inputs.zoo.varying() if name in own and not own[name].continuous]
+        return sorted(differ, key=lambda name: name not in names)[: len(names)] or names
 
     def for_dmc(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that the DMC is to learn; the first three of a zoo that has none of the usual ones."""

@@ -60,6 +60,7 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     if chosen.empty:
         raise NotForThisZooError("the zoo's nets do not differ in any property of this kind that nws knows")
     columns = list(dict.fromkeys(zip(chosen["meta"], chosen["part"])))
+    untitled = list(columns)
     height = 1.6 if len(names) > 1 else 2.4  # a single row is too low for what stands at its side
     figure, axes = style.panels(len(names) * len(columns), 2.3, height, columns=len(columns), sharex=True, sharey=True)
     for row, name in enumerate(names):
@@ -73,8 +74,9 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
                 continue
             drawn.append(axis)
             images.append(_map(axis, rows, mine))
-            if row == 0:
+            if (meta, part) in untitled:  # on the first map of its column: the DMC may not have learned the first property
                 axis.set_title(f"{meta}\n{TITLES[part]}", fontsize=8)
+                untitled.remove((meta, part))
         axes[row * len(columns)].set_ylabel(style.word(name), fontsize=8)
         _colours(figure, drawn, images, mine)
     _labels(axes, len(columns))

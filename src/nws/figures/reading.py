@@ -104,6 +104,7 @@ def subset_size(table: pd.DataFrame) -> Figure:
         axis.set_xscale("log")
         axis.set_xlim(0.8 * table["slice_length"].min(), 1.25 * table["slice_length"].max())  # the same in both panels
         axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
+        axis.xaxis.set_minor_formatter(lambda v, _: "")  # within one power of ten matplotlib would write all
         axis.set_title(_name(meta, "all"), fontsize=9)
         axis.set_xlabel("weights in a slice", fontsize=8)
         axis.set_ylim(0, 1)

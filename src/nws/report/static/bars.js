@@ -46,7 +46,8 @@ function chart(rows, metas, width) {
   const properties = [...new Set(rows.map((row) => row.property))];
   const clear = (name) => Math.max(...rows.filter((r) => r.property === name).map((r) => (r.accuracy - r.chance) / (1 - r.chance)));
   properties.sort((a, b) => clear(b) - clear(a));
-  const [left, right] = [width < 520 ? 108 : 132, width - 50];
+  const letters = Math.max(...properties.map((name) => worded(name).length));
+  const [left, right] = [Math.min(0.45 * width, Math.max(width < 520 ? 108 : 132, 7.5 * letters + 14)), width - 50];
   const x = (share) => left + (right - left) * share;
   const image = svg("svg", { width, class: "bars", role: "img", "aria-label": "accuracy of meta-classifiers by property" });
   let y = 20;
@@ -89,7 +90,7 @@ function errors(rows) {
   const signed = (v) => (known(v) ? v.toFixed(2).replace("-", "−") : "–");
   const within = (r, name) => (known(r[name]) ? `${signed(r[name])} (${signed(r[`${name}_low`])} to ${signed(r[`${name}_high`])})` : "–");
   const error = (r) => `${short(r.error)} (${short(r.low)} to ${short(r.high)})`;
-  const heads = ["number", "meta-classifier", "R²", "Kendall's tau", "mean absolute error", "error of always the median"];
+  const heads = ["number", "meta-classifier", "R²", "Kendall's tau", "mean absolute error", "of always the median"];
   return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "numbers that are read" }, el("table", {},
     el("caption", {}, "Numbers, with 95% intervals over nets. R² and tau: 1 is perfect, 0 is guessing."),
     el("thead", {}, el("tr", {}, heads.map((text) => el("th", { scope: "col" }, text)))),
