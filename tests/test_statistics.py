@@ -88,6 +88,6 @@ def test_what_a_zoo_cannot_show_is_said(tmp_path):
         statistics.pairs(alike)
     failed = Zoo.create(tmp_path / "failed", SPACE, seed=0, nets=1)
     failed.append(diverged(0))
-    for table in (statistics.accuracy, statistics.curves, statistics.pairs):
+    for table in (statistics.accuracy, statistics.pairs):
         with pytest.raises(NotForThisZooError):
             table(failed)

@@ -73,6 +73,7 @@ class Drawing:
     says: str
     tables: tuple[str, ...]
     draw: Callable[..., Figure]
+    says_of: Callable[..., str] | None = None  # its title where it depends on the tables
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ TABLES: dict[str, Table] = {  # the cheap ones first: so they are made
     "importance": Table(_read(importance.importance), _QUICK, _FULL),
     "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
     "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
+    "numbers": Table(_read(reading.numbers), _QUICK, _FULL),
     "local": Table(_read(reading.local), _QUICK, _FULL),
     "batch_norm": Table(_read(reading.batch_norm), _QUICK, _FULL),
     "subset_size": Table(_read(reading.subset_size), {**_QUICK, **_QUICK_SIZES}, _FULL),
@@ -124,9 +126,10 @@ FIGURES: dict[str, Drawing] = {
     "figure8": Drawing("distribution of test accuracy", ("accuracy",), statistics_figures.accuracy),
     **{
         name: Drawing(
-            f"mean accuracy by {a.replace('_', ' ')} and {b.replace('_', ' ')}",
+            f"mean accuracy by {a} and {b}",
             ("pairs",),
             partial(statistics_figures.pairs, figure=name),
+            partial(statistics_figures.pairs_title, figure=name),
         )
         for name, (a, b) in statistics.PAIRS.items()
     },
@@ -141,6 +144,7 @@ FIGURES: dict[str, Drawing] = {
     "figure19": Drawing("with and without batch norm", ("batch_norm",), reading_figures.batch_norm),
     "figure20": Drawing("where and when the training is told", ("maps",), map_figures.training),
     "figure21": Drawing("where and when the architecture is told", ("maps",), map_figures.architecture),
+    "numbers": Drawing("which numbers whole nets tell", ("numbers",), reading_figures.numbers),
 }
 ALWAYS = ("nets",)  # tables that no figure asks for, and the report shows
 
@@ -210,14 +214,16 @@ def _figure(out: Path, name: str, why_not: Mapping[str, str], tell: Tell) -> Mad
             return Made(name, entry.says, skipped=why_not[table])
     sources = [out / "tables" / f"{table}.json" for table in entry.tables]
     drawn_from = digest([*(file.read_text(encoding="utf-8") for file in sources), _drawing_code()])
+    loaded = [tables.load(out / "tables", table) for table in entry.tables]
+    says = (entry.says_of and entry.says_of(*loaded)) or entry.says
     if style.drawn_from(out / name) == drawn_from:
-        return Made(name, entry.says, style.files(out / name))
+        return Made(name, says, style.files(out / name))
     tell(f"drawing {name}")
     try:
-        drawn = entry.draw(*(tables.load(out / "tables", table) for table in entry.tables))
+        drawn = entry.draw(*loaded)
     except tables.NotForThisZooError as error:
-        return Made(name, entry.says, skipped=str(error))
-    return Made(name, entry.says, style.save(drawn, out / name, drawn_from), fresh=True)
+        return Made(name, says, skipped=str(error))
+    return Made(name, says, style.save(drawn, out / name, drawn_from), fresh=True)
 
 
 @cache

@@ -142,6 +142,7 @@ def zoo_table(summary: dict[str, Any]) -> Table:
         rows.append(("failed", f"{count(len(summary['failed']), 'net')}, such as net {number} ({why}): `nws sample` tries again"))
     for name, counts in summary["properties"].items():
         rows.append((name, _span(counts) if "min" in counts else _counts(counts)))
+    rows += [(name, _span(span)) for name, span in summary["measured"].items()]
     for name, a in summary["accuracies"].items():
         if a["nets"]:
             of = "(image set not recorded)" if name == "not recorded" else f"on {name}"

@@ -4,5 +4,5 @@ tests/test_refusals.py holds them equal to what there is.
 """
 
 META_CLASSIFIERS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480", "dmc")  # nws.meta.METAS
-FIGURES = tuple(f"figure{number}" for number in range(1, 22))  # nws.gallery.FIGURES
+FIGURES = (*(f"figure{number}" for number in range(1, 22)), "numbers")  # nws.gallery.FIGURES
 MEASURED = ("test_accuracy", "train_accuracy", "validation_accuracy")  # nws.zoo.targets.MEASURED; a family may have others

@@ -1,4 +1,7 @@
-"""All snapshots of a fixed-architecture zoo in the plane: PCA of the conv part, then UMAP (supplement B of the paper)."""
+"""All snapshots of a fixed-architecture zoo in the plane: PCA of the conv part, then UMAP (supplement B of the paper).
+
+Of nets without a conv part all weights are taken.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ CHUNK_BYTES = 64e6  # of float64; a chunk is centred in a copy, so that three or
 def embedding(zoo: Zoo, seed: int = 0, tell: Tell = lambda doing: None) -> pd.DataFrame:
     """Where each snapshot of each net lies (Fig. 13): net, snapshot, x, y, pc1 ... pc10.
 
-    Over the weights of the conv part of all nets that trained, as they are. x, y come from UMAP, where it is installed
-    (`pip install nws[embed]`), else from openTSNE, else they are the first two components; the notes say from which.
-    NotForThisZooError when the conv parts differ in layout, or too few nets are there.
+    Over the weights of the conv part (of nets without one, all weights) of all nets that trained, as they are. x, y come from
+    UMAP, where it is installed (`pip install nws[embed]`), else from openTSNE, else they are the first two components; the notes
+    say from which. NotForThisZooError when the nets differ in layout, or too few are there.
     """
     frame, left_out = usable(zoo)
     numbers = _of_one_architecture(zoo, frame.index.tolist())
@@ -40,7 +43,7 @@ def embedding(zoo: Zoo, seed: int = 0, tell: Tell = lambda doing: None) -> pd.Da
     table = pd.DataFrame({"net": np.repeat(numbers, snapshots), "snapshot": np.tile(which, len(numbers))})
     table[["x", "y"]] = points
     table[[f"pc{k + 1}" for k in range(scores.shape[1])]] = scores
-    table.attrs["notes"] = [method, _explained(found), *left_out]
+    table.attrs["notes"] = [method, _explained(found, "the conv part" if _part(zoo) == "conv" else "all weights"), *left_out]
     return table
 
 
@@ -53,7 +56,7 @@ def _of_one_architecture(zoo: Zoo, numbers: list[int]) -> list[int]:
 
 def _chunks(zoo: Zoo, numbers: list[int], snapshots: np.ndarray) -> Iterator[np.ndarray]:
     """(nets * S, P_conv) float32, net by net, read from disk each time. Never through memory maps: their pages would stay."""
-    where = zoo.layout(numbers[0]).part("conv")
+    where = zoo.layout(numbers[0]).part(_part(zoo))
     size = where.stop - where.start
     step = max(1, int(CHUNK_BYTES / (8 * size * len(snapshots))))
     for first in range(0, len(numbers), step):
@@ -61,9 +64,13 @@ def _chunks(zoo: Zoo, numbers: list[int], snapshots: np.ndarray) -> Iterator[np.
         yield zoo.slices(np.repeat(some, len(snapshots)), np.tile(snapshots, len(some)), where.start, size, via="pread")
 
 
-def _explained(found: Components) -> str:
+def _part(zoo: Zoo) -> str:
+    return "conv" if zoo.index["weights_conv"].max() > 0 else "all"
+
+
+def _explained(found: Components, part: str) -> str:
     share = found.variance.sum() / found.total if found.total else 1.0
-    said = f"the first {len(found.variance)} components of the conv part hold {share:.0%} of its variance"
+    said = f"the first {len(found.variance)} components of {part} hold {share:.0%} of its variance"
     return said + (f" (converged to {found.residual:.0e} only)" if found.residual > 1e-3 else "")
 
 

@@ -23,6 +23,8 @@ def importance(study: Study) -> pd.DataFrame:
     if len(layouts) > 1:
         raise NotForThisZooError(f"layer-wise statistics need nets of one architecture, the zoo has {len(layouts)}")
     names = features.feature_names(layouts.pop())
+    if not names:
+        raise NotForThisZooError("its nets have a single layer, and that of the outputs has no layer-wise statistics")
     told = [name.rsplit("/", 1) for name in names]  # the layers of a foreign net may have a / of their own
     columns = pd.DataFrame([[*tensor.rsplit(".", 1), statistic] for tensor, statistic in told], columns=_WHERE)
     return _by_property(study, "importance", "svm-linear-480", columns)
@@ -39,8 +41,9 @@ _WHERE = ["layer", "type", "statistic"]
 
 def _by_property(study: Study, table: str, meta: str, columns: pd.DataFrame) -> pd.DataFrame:
     pieces = []
-    for name in study.properties():
-        task = study.whole(name) if meta.endswith("480") else study.local(name)
+    names = study.properties()
+    for task in study.asked([study.whole(name) if meta.endswith("480") else study.local(name) for name in names]):
+        name = task.property
 
         def make(task: Task = task) -> pd.DataFrame:
             rounds = np.stack([fitted.meta.importance_ for fitted in _fits(study, meta, task)])  # (rounds, F)

@@ -12,7 +12,6 @@ import pandas as pd
 from nws.analysis.study import Study
 from nws.evaluation import Fitted, fits
 from nws.inputs import Inputs
-from nws.layout import PARTS
 from nws.protocol import Task
 from nws.representations import Cache, Representation
 
@@ -77,17 +76,23 @@ def maps(
     grid, dmc_grid   positions x snapshots
     svm_rounds       the SVM is cheap: more rounds test more nets. The DMC is the one of the first round of `reading.local`.
     """
-    length, names = study.effort.slice_length, study.properties()
+    length, names = study.slice_length, study.properties()
     grids = {SVM: Grid(study.inputs, length, *grid), "dmc": Grid(study.inputs, length, *dmc_grid)}
     settings: dict[str, dict[str, Any]] = {SVM: {"grid": grid, "rounds": svm_rounds}, "dmc": {"grid": dmc_grid}}
-    read = {SVM: [(name, part) for name in names for part in PARTS]}
-    read["dmc"] = [(name, part) for name in study.for_dmc(names) for part in study.effort.dmc_parts]
+    parts = study.parts()
+    read = {SVM: study.asked([study.local(name, part=part) for name in names for part in parts])}
+    learned = [study.local(name, part=part) for name in study.for_dmc(names) for part in study.effort.dmc_parts if part in parts]
+    read["dmc"] = study.possible(learned)
     pieces = [
-        study.piece(f"map-{name}-{meta}-{part}", partial(_map, study, grids[meta], name, part, fitted), **settings[meta])
+        study.piece(f"map-{t.property}-{meta}-{t.part}", partial(_map, study, grids[meta], t, fitted), **settings[meta])
         for meta, fitted in ((SVM, partial(_svms, study, svm_rounds)), ("dmc", partial(_dmc, study)))
-        for name, part in read[meta]
+        for t in read[meta]
     ]
-    return pd.concat(pieces, ignore_index=True)
+    frame = pd.concat(pieces, ignore_index=True)
+    frame.attrs["notes"] = (
+        [] if length == study.effort.slice_length else [f"slices of {length:,} weights, no net has {study.effort.slice_length:,}"]
+    )
+    return frame
 
 
 def _svms(study: Study, rounds: int, task: Task) -> Iterable[Fitted]:
@@ -98,8 +103,8 @@ def _dmc(study: Study, task: Task) -> Iterable[Fitted]:
     return [study.first_dmc(task)]
 
 
-def _map(study: Study, grid: Grid, name: str, part: str, fitted: Callable[[Task], Iterable[Fitted]]) -> pd.DataFrame:
-    rounds = list(fitted(study.local(name, part=part)))
+def _map(study: Study, grid: Grid, task: Task, fitted: Callable[[Task], Iterable[Fitted]]) -> pd.DataFrame:
+    rounds, name, part = list(fitted(task)), task.property, task.part
     study.tell(f"{name}, {part}: {len(rounds)} rounds on {grid.positions} positions")
     frame = grid.accuracy(rounds, name, part)
     meta = SVM if rounds[0].meta.representation.table else "dmc"

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import linalg
 
 from nws.analysis.statistics import image_sets, usable
-from nws.families.cnn2020 import PROPERTIES
+from nws.families.cnn2020 import CNN2020, PROPERTIES
 from nws.families.space import Property
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
@@ -67,6 +67,8 @@ def design(frame: pd.DataFrame, known: Mapping[str, Property] = PROPERTIES) -> D
 
 def designs(zoo: Zoo) -> tuple[dict[str, Design], list[str]]:
     """Image set -> design of its converged nets, and notes on the sets that have too few."""
+    if not zoo.index["test_accuracy"].notna().any():
+        raise NotForThisZooError("no net of this zoo has a test accuracy")
     frame, _ = usable(zoo, converged=True)
     own = zoo.annotations.columns  # a user's columns may be measured ones: no choices that explain an accuracy
     known = {name: property_ for name, property_ in zoo.properties.items() if name not in own}
@@ -105,17 +107,20 @@ def regression(zoo: Zoo) -> pd.DataFrame:
             rows.append((name, property_, option, b, error, p, low, high, p > 0.05, len(d.y), fit.rsquared))
     names = ["dataset", "property", "option", "coefficient", "error", "p", "low", "high", "star", "nets", "r2"]
     table = pd.DataFrame(rows, columns=names)
-    table.attrs["notes"] = [*_coefficients(found), *notes]
+    table.attrs["notes"] = [*_coefficients(found, zoo), *notes]
     return table
 
 
-def _coefficients(found: dict[str, Design]) -> list[str]:
-    """How many coefficients there are, and why not the paper's 34."""
+def _coefficients(found: dict[str, Design], zoo: Zoo) -> list[str]:
+    """How many coefficients there are, and why, of the paper's nets, not the paper's 34."""
     counts = sorted({len(d.columns) for d in found.values()})
     said = f"{counts[0]} coefficients" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} coefficients"
     present = {property_ for d in found.values() for property_, _ in d.columns}
     same = [name for name in PROPERTIES if name not in present and name not in ("dataset", "batch_norm")]
-    if same:
+    if zoo.family is not CNN2020:
+        same = [p.name for p in zoo.family.properties if p.name not in present and p.name != "dataset"]
+        said += f" (the same in all nets: {', '.join(same).replace('_', ' ')})" if same else ""
+    elif same:
         said += f" (the paper's whole space has 34; the same in all nets: {', '.join(same).replace('_', ' ')})"
     elif counts != [34]:
         said += " (the paper's whole space has 34; not every option has a converged net)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,12 @@ from scipy import stats
 
 from nws import images
 from nws.errors import NwsError
-from nws.net import HISTORY, at_snapshots
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, converged_mask
 
 Tell = Callable[[str], None]
+MOST_BARS = 8  # options side by side
 UNTOLD = ["path", "bytes", "sha256"]  # of files, not of nets
 PAIRS = {  # figure -> two properties
     "figure9": ("initialization", "activation"),
@@ -43,7 +44,11 @@ def image_sets(frame: pd.DataFrame) -> pd.Series:
 def nets(zoo: Zoo) -> pd.DataFrame:
     """One row per net: the zoo's index without what concerns files, and whether it converged (section C)."""
     frame = zoo.index
-    told = frame.assign(converged=converged_mask(frame), dataset=image_sets(frame))
+    unknown = frame["test_accuracy"].isna() & (frame["status"] == "ok")
+    converged = converged_mask(frame)
+    if unknown.any():  # of nets that nobody tested nobody knows
+        converged = converged.astype("boolean").mask(unknown)
+    told = frame.assign(converged=converged, dataset=image_sets(frame))
     return told.drop(columns=UNTOLD).reset_index()
 
 
@@ -52,31 +57,25 @@ def size_time(zoo: Zoo) -> pd.DataFrame:
     return nets(zoo)[["net", "dataset", "weights", "weights_conv", "epochs", "seconds"]]
 
 
-def histories(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
-    """Accuracies of each net at each of its snapshots: net, dataset, snapshot, epoch, progress, train, validation, test.
+def curves(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
+    """Accuracies of each net at each of its snapshots (Fig. 7): net, dataset, snapshot, epoch, progress, train, validation, test.
 
-    progress is the share of the net's own training, 0 at the initialization and 1 at its end; accuracies are fractions.
+    progress is the share of the net's own training, 0 at the initialization and 1 at its end; accuracies are fractions, NaN
+    where nobody measured them.
     """
     frame = zoo.index
-    accuracies = [HISTORY.index(f"{name}_accuracy") for name in ("train", "validation", "test")]
+    sides = ("train", "validation", "test")
     rows: list[tuple[object, ...]] = []
     for number, dataset in zip(frame.index.tolist(), image_sets(frame).tolist(), strict=True):
         if number % 100 == 0:
             tell(f"reading accuracies of net {number}")
-        epoch, history = zoo.records(number)
-        last = max(int(epoch[-1]), 1)
-        measured = at_snapshots(epoch, history)[:, accuracies].tolist()
+        epoch, _ = zoo.records(number)
+        last, known = max(int(epoch[-1]), 1), zoo.measured(number)
+        nothing = np.full(len(epoch), np.nan)
+        measured = np.stack([known.get(f"{side}_accuracy", nothing) for side in sides], 1).tolist()
         for snapshot, (at, found) in enumerate(zip(epoch.tolist(), measured, strict=True), 1):
             rows.append((number, dataset, snapshot, at, at / last, *found))
     return pd.DataFrame(rows, columns=["net", "dataset", "snapshot", "epoch", "progress", "train", "validation", "test"])
-
-
-def curves(zoo: Zoo) -> pd.DataFrame:
-    """The `histories` of a zoo whose nets were tested while they trained (Fig. 7)."""
-    table = histories(zoo)
-    if not table["test"].notna().any():
-        raise NotForThisZooError("no net of this zoo has a history of test accuracies")
-    return table
 
 
 def accuracy(zoo: Zoo) -> pd.DataFrame:
@@ -96,6 +95,17 @@ def accuracy(zoo: Zoo) -> pd.DataFrame:
     return table
 
 
+def _pairs(zoo: Zoo) -> dict[str, tuple[str, str]]:
+    """`PAIRS`; in place of a pair of which the family lacks one stand two others in which its nets differ."""
+    own = {p.name: p for p in zoo.family.properties}
+    found = {figure: pair for figure, pair in PAIRS.items() if set(pair) <= set(own)}
+    differ = [
+        n for n in zoo.varying() if n in own and n != "dataset" and not own[n].continuous and len(own[n].options) <= MOST_BARS
+    ]
+    others = [pair for pair in combinations(differ, 2) if set(pair) not in map(set, found.values())]
+    return {figure: pair for figure in PAIRS if (pair := found.get(figure) or (others.pop(0) if others else None))}
+
+
 def pairs(zoo: Zoo) -> pd.DataFrame:
     """Mean test accuracy of all nets with each pair of options, per image set (Figs. 9 to 12), converged or not.
 
@@ -104,8 +114,10 @@ def pairs(zoo: Zoo) -> pd.DataFrame:
     """
     frame, _ = usable(zoo)
     frame, known = frame[frame["test_accuracy"].notna()], zoo.properties
+    if frame.empty:
+        raise NotForThisZooError("no net of this zoo has a test accuracy")
     rows = []
-    for figure, (a, b) in PAIRS.items():
+    for figure, (a, b) in _pairs(zoo).items():
         if min(frame[a].nunique(), frame[b].nunique()) > 1:
             for (dataset, first, second), group in frame.groupby([image_sets(frame), a, b])["test_accuracy"]:
                 n = len(group)
@@ -114,6 +126,11 @@ def pairs(zoo: Zoo) -> pd.DataFrame:
                 options = (known[a].label(first), known[b].label(second))
                 rows.append((figure, dataset, a, b, *options, n, mean, max(mean - reach, 0), min(mean + reach, 1), chance))
     if not rows:
-        raise NotForThisZooError("no two of initialization, activation, optimizer and augmentation differ in this zoo")
+        asked = list(dict.fromkeys(name for pair in _pairs(zoo).values() for name in pair))
+        raise NotForThisZooError(
+            f"no two of {', '.join(asked)} differ in this zoo"
+            if asked
+            else "its nets differ in fewer than two properties that have options"
+        )
     names = ["figure", "dataset", "a", "b", "option_a", "option_b", "nets", "mean", "low", "high", "chance"]
     return pd.DataFrame(rows, columns=names)

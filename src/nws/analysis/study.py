@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from nws import results, tables
 from nws.analysis.statistics import usable
+from nws.errors import NwsError
 from nws.evaluation import Fitted
 from nws.inputs import Inputs
 from nws.layout import PARTS
@@ -81,18 +83,27 @@ class Study:
         among   names; None: all that the zoo knows, those that only its foreign source recorded included
         """
         known = self.inputs.zoo.properties
-        among = list(known if among is None else among)
+        among = list(known if among is None else self.usual(among))
         table, _ = usable(self.inputs.zoo, converged=self.effort.converged)
         found = []
         for name in among:
-            counts = table[name].value_counts()
-            if name in known and not known[name].continuous and len(counts) > 1 and counts.min() >= FEWEST:
-                found.append(name)
+            if name in known and not known[name].continuous:
+                counts = table[name].value_counts()
+                if len(counts) > 1 and counts.min() >= FEWEST:
+                    found.append(name)
         if not found:
             raise tables.NotForThisZooError(
                 f"no property to be read: at least two options with {FEWEST} nets each are needed, of {', '.join(among)}"
             )
         return found
+
+    def usual(self, names: Iterable[str]) -> list[str]:
+        """The paper's choice of properties; where the family lacks some, others in which its nets differ stand in for them."""
+        names, own = list(names), {p.name: p for p in self.inputs.zoo.family.properties}
+        if set(names) <= set(own):
+            return names
+        differ = [name for name in self.inputs.zoo.varying() if name in own and not own[name].continuous]
+        return sorted(differ, key=lambda name: name not in names)[: len(names)] or names
 
     def for_dmc(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that the DMC is to learn; the first three of a zoo that has none of the usual ones."""
@@ -104,13 +115,54 @@ class Study:
         last = int(self.inputs.zoo.index["snapshots"].min())
         return tuple(range(max(1, last - n + 1), last + 1))
 
+    @cached_property
+    def slice_length(self) -> int:
+        """Weights of a slice: as the effort says, or half of the smallest net where even the largest is shorter than that."""
+        sizes = self.inputs.zoo.index["weights"]
+        return self.effort.slice_length if sizes.max() >= self.effort.slice_length else max(2, int(sizes.min()) // 2)
+
+    def why_not(self, task: Task) -> str:
+        """Why the task cannot be put to this zoo: too few nets have such a part, or are long enough for its slices. Or ""."""
+        zoo = self.inputs.zoo
+        length = task.slice_length if isinstance(task.slice_length, int) else None
+        try:
+            table, _ = zoo.select(task.property, converged=task.converged, part=task.part, slice_length=length)
+        except NwsError as error:
+            return str(error)
+        for name, value in task.only.items():
+            table = table[table[name] == value]
+        if task.without:
+            left = [zoo.layout(int(net)).without(task.without).size_of(task.part) for net in table.index]
+            table = table[[size >= (length or 1) for size in left]]
+        counts = table[task.property].value_counts()
+        if len(counts) > 1 and counts.min() > 1:
+            return ""
+        short = f" have slices of {length:,} weights and" if length else ""
+        return f"too few nets{short} differ in {task.property}"
+
+    def possible(self, tasks: Sequence[Task]) -> list[Task]:
+        """Those that can be put to this zoo."""
+        return [task for task in tasks if not self.why_not(task)]
+
+    def asked(self, tasks: Sequence[Task]) -> list[Task]:
+        """The same where one is needed: NotForThisZooError when there is none."""
+        if not (found := self.possible(tasks)):
+            raise tables.NotForThisZooError(self.why_not(tasks[0]) if tasks else "its nets are shorter than the shortest slice")
+        return found
+
+    def parts(self, among: Iterable[str] = PARTS) -> list[str]:
+        """Without conv and fc where the nets have but one of the two, which is then all of them."""
+        frame = self.inputs.zoo.index
+        both = (frame["weights_conv"] > 0).any() and (frame["weights_conv"] < frame["weights"]).any()
+        return [part for part in among if both or part == "all"]
+
     def whole(self, name: str) -> Task:
         """Reading whole nets: of the last four snapshots (F.1)."""
         return Task(name, self.last(4), slice_length="whole", converged=self.effort.converged)
 
     def local(self, name: str, length: int | None = None, part: str = "all", **changes: Any) -> Task:
         """Reading slices: of the last two snapshots (F.1)."""
-        length = length or self.effort.slice_length
+        length = length or self.slice_length
         return Task(name, self.last(2), slice_length=length, part=part, converged=self.effort.converged, **changes)
 
     def svms(self, tasks: Sequence[Task], names: Sequence[str]) -> list[Result]:

@@ -11,7 +11,6 @@ from typing import Any
 from nws.atomic import strays, write_whole
 from nws.cells import guarded
 from nws.errors import NwsError
-from nws.layout import TORCH
 from nws.net import Net, at_snapshots
 from nws.zoo import Zoo
 
@@ -84,8 +83,8 @@ def table(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def torch_names(net: Net) -> list[str]:
-    """PyTorch's name of each tensor of the layout: the file's own where the net came from one, else that of `nws.cnn.module`."""
+    """PyTorch's name of each tensor of the layout: the file's own where the net came from one, else that of its family's module."""
     said = net.about.get("names")
     if isinstance(said, list) and len(said) == len(net.layout.tensors) == len(set(map(str, said))):
         return [str(name) for name in said]
-    return [f"{t.layer}{TORCH[t.role]}" for t in net.layout.tensors]
+    return [t.torch_name for t in net.layout.tensors]

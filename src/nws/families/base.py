@@ -21,7 +21,20 @@ if TYPE_CHECKING:
 # What the built-in loop measures at each record. Accuracies are fractions of clean images in evaluation mode.
 HISTORY = ("step", "train_accuracy", "validation_accuracy", "test_accuracy", "filtered_validation_accuracy")
 # Columns of the index that a property cannot have as well.
-RESERVED = {"net", "split", "status", "snapshots", "weights", "weights_conv", "epochs", "seconds", "path", "bytes", "sha256"}
+RESERVED = {
+    "net",
+    "split",
+    "status",
+    "converged",
+    "snapshots",
+    "weights",
+    "weights_conv",
+    "epochs",
+    "seconds",
+    "path",
+    "bytes",
+    "sha256",
+}
 
 _ANY = 1 << 53  # beyond every number that a property may be
 

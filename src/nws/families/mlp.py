@@ -35,6 +35,9 @@ def standard(*names: str) -> tuple[Property, ...]:
     return tuple(STANDARD[name] for name in names)
 
 
+ARCHITECTURE = ("depth", "width", "side", "channels", "classes")
+
+
 class Mlp(Family):
     """Fully connected nets: pictures of side x side x channels, `depth` hidden layers of `width` units, one output per class.
 

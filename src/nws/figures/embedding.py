@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.families.cnn2020 import PROPERTIES
 from nws.figures import style
 
 if TYPE_CHECKING:
@@ -22,22 +21,26 @@ def embedding(points: pd.DataFrame, nets: pd.DataFrame, curves: pd.DataFrame) ->
 
     points: `analysis.embedding.embedding`; nets, curves: `analysis.statistics`.
     """
-    shown = [name for name in SHOWN if nets[name].notna().all()]  # a foreign zoo's source may not have recorded all
+    shown = _shown(nets)
     table = points.merge(nets[["net", *shown]], on="net").merge(
         curves[["net", "snapshot", "progress", "test"]], on=["net", "snapshot"]
     )
+    tested = bool(table["test"].notna().any())
     table = table.sample(frac=1, random_state=0)  # or the last net drawn would hide the others
-    figure, axes = style.panels(len(shown) + 2, 3.0, 2.9, columns=4)
+    figure, axes = style.panels(len(shown) + 1 + tested, 3.0, 2.9, columns=4)
     for axis, name in zip(axes, shown):
-        axis.set_title("image set" if name == "dataset" else name.replace("_", " "), fontsize=9)
-        if PROPERTIES[name].continuous:
+        axis.set_title("image set" if name == "dataset" else style.word(name), fontsize=9)
+        if name == "learning_rate":
             _continuous(figure, axis, table, table[name] * 1e3, "thousandths")
+        elif _is_quantity(table[name]):
+            _continuous(figure, axis, table, table[name], "")
         else:
             _categories(axis, table, name)
-    axes[-2].set_title("training progress", fontsize=9)
-    _continuous(figure, axes[-2], table, 100 * table["progress"], "%")
-    axes[-1].set_title("test error", fontsize=9)
-    _continuous(figure, axes[-1], table, 100 * (1 - table["test"]), "%")
+    axes[len(shown)].set_title("training progress", fontsize=9)
+    _continuous(figure, axes[len(shown)], table, 100 * table["progress"], "%")
+    if tested:
+        axes[-1].set_title("test error", fontsize=9)
+        _continuous(figure, axes[-1], table, 100 * (1 - table["test"]), "%")
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
@@ -45,6 +48,21 @@ def embedding(points: pd.DataFrame, nets: pd.DataFrame, curves: pd.DataFrame) ->
         axis.spines[:].set_color(style.FAINT)
     style.caption(figure, points, f"{len(table):,} snapshots of {table['net'].nunique():,} nets; axes have no unit")
     return figure
+
+
+def _shown(nets: pd.DataFrame) -> list[str]:
+    """The properties to colour by: the paper's six that all nets recorded; a family that lacks some shows others that differ."""
+    if set(SHOWN) <= set(nets):
+        return [name for name in SHOWN if nets[name].notna().all()]  # a foreign zoo's source may not have recorded all
+    own = [name for name in nets.columns[: list(nets).index("split")] if name != "net"]
+    differ = [name for name in own if nets[name].notna().all() and nets[name].nunique() > 1]
+    shown = [name for name in differ if _is_quantity(nets[name]) or nets[name].nunique() <= len(style.PALETTE)]
+    return sorted(shown, key=lambda name: name not in SHOWN)[: len(SHOWN)]
+
+
+def _is_quantity(column: pd.Series) -> bool:
+    """A number with more values than there are colours."""
+    return column.dtype.kind in "if" and column.nunique() > len(style.PALETTE)
 
 
 def _dots(n: int) -> dict[str, Any]:
@@ -55,7 +73,7 @@ def _dots(n: int) -> dict[str, Any]:
 def _categories(axis: Axes, table: pd.DataFrame, name: str) -> None:
     from matplotlib.lines import Line2D
 
-    colours = style.colours(name, style.ordered(name, table[name]))
+    colours = style.colours(name, style.ordered(name, sorted(table[name])))
     axis.scatter(table["x"], table["y"], c=[colours[option] for option in table[name]], **_dots(len(table)))
     handles = [Line2D([], [], color=colour, marker="o", linestyle="", markersize=4) for colour in colours.values()]
     texts = [style.label(name, option, short=True) for option in colours]

@@ -31,7 +31,7 @@ def importance(table: pd.DataFrame) -> Figure:
     figure, axes = style.panels(len(properties), 9.0, 1.75, columns=1, sharex=True)
     for axis, name in zip(axes, properties):
         _stems(axis, table[table["property"] == name])
-        axis.set_title(name.replace("_", " "), fontsize=9, loc="left", pad=2)
+        axis.set_title(style.word(name), fontsize=9, loc="left", pad=2)
         axis.set_ylim(bottom=0)
     _label(figure, axes)
     style.legend(figure, *axes[0].get_legend_handles_labels())
@@ -57,7 +57,7 @@ def importance_local(table: pd.DataFrame) -> Figure:
         gradient = mine["statistic"].str.endswith("_d")
         axis.bar(mine["statistic"], mine["mean"], color=np.where(gradient, style.ORANGE, style.BLUE))
         axis.errorbar(mine["statistic"], mine["mean"], mine["spread"], fmt="none", ecolor=style.INK, elinewidth=0.9, capsize=2)
-        axis.set_title(name.replace("_", " "), fontsize=9, loc="left", pad=2)
+        axis.set_title(style.word(name), fontsize=9, loc="left", pad=2)
         axis.tick_params(axis="x", rotation=90, labelsize=7, labelbottom=at + COLUMNS >= len(axes))
         if at + COLUMNS >= len(axes) > at // COLUMNS * COLUMNS + COLUMNS:  # last of its column, but not in the last row
             for text in axis.get_xticklabels():

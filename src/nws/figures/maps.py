@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.families.cnn2020 import ARCHITECTURE
+from nws.families import cnn2020, mlp
 from nws.figures import style
 from nws.tables import NotForThisZooError
 
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAIN = ("dataset", "optimizer", "initialization")
+ARCHITECTURE = (*cnn2020.ARCHITECTURE, *mlp.ARCHITECTURE)  # of a user's family nobody says what is: all counts as training
 TITLES = {"all": "all weights", "conv": "conv part", "fc": "FC part"}
 
 
 def main(table: pd.DataFrame) -> Figure:
     """All weights, three properties side by side, by the meta-classifier that reads them best (Fig. 5; the paper: the DMC)."""
-    everywhere = table[(table["part"] == "all") & table["property"].isin(MAIN)]
-    if everywhere.empty:
-        raise NotForThisZooError(f"the zoo's nets differ in none of {', '.join(MAIN)}")
+    everywhere = table[table["part"] == "all"]
+    if (usual := everywhere["property"].isin(MAIN)).any():
+        everywhere = everywhere[usual]
+    names = list(dict.fromkeys(everywhere["property"]))[: len(MAIN)]
+    everywhere = everywhere[everywhere["property"].isin(names)]
     meta = everywhere.groupby("meta")["accuracy"].mean().idxmax()
     chosen = everywhere[everywhere["meta"] == meta]
     names = list(dict.fromkeys(chosen["property"]))
@@ -35,7 +38,7 @@ def main(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes, names):
         mine = chosen[chosen["property"] == name]
         _colours(figure, [axis], [_map(axis, mine)], mine)
-        axis.set_title(name.replace("_", " "), fontsize=9)
+        axis.set_title(style.word(name), fontsize=9)
     _labels(axes, 1)
     _caption(figure, chosen, f"read by {meta}")
     return figure
@@ -55,9 +58,11 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
     """A row a property, a column a part and meta-classifier. One scale of colours a row, so that parts compare."""
     chosen = table[table["property"].isin(names)]
     if chosen.empty:
-        raise NotForThisZooError("the zoo's nets do not differ in any of these properties")
+        raise NotForThisZooError("the zoo's nets do not differ in any property of this kind that nws knows")
     columns = list(dict.fromkeys(zip(chosen["meta"], chosen["part"])))
-    figure, axes = style.panels(len(names) * len(columns), 2.3, 1.6, columns=len(columns), sharex=True, sharey=True)
+    untitled = list(columns)
+    height = 1.6 if len(names) > 1 else 2.4  # a single row is too low for what stands at its side
+    figure, axes = style.panels(len(names) * len(columns), 2.3, height, columns=len(columns), sharex=True, sharey=True)
     for row, name in enumerate(names):
         mine = chosen[chosen["property"] == name]
         drawn, images = [], []
@@ -69,9 +74,10 @@ def _all_parts(table: pd.DataFrame, names: Sequence[str]) -> Figure:
                 continue
             drawn.append(axis)
             images.append(_map(axis, rows, mine))
-            if row == 0:
+            if (meta, part) in untitled:  # on the first map of its column: the DMC may not have learned the first property
                 axis.set_title(f"{meta}\n{TITLES[part]}", fontsize=8)
-        axes[row * len(columns)].set_ylabel(name.replace("_", " "), fontsize=8)
+                untitled.remove((meta, part))
+        axes[row * len(columns)].set_ylabel(style.word(name), fontsize=8)
         _colours(figure, drawn, images, mine)
     _labels(axes, len(columns))
     _caption(figure, chosen, "one scale of colours a row, whose foot is chance")
@@ -85,7 +91,7 @@ def _map(axis: Axes, rows: pd.DataFrame, scale: pd.DataFrame | None = None) -> A
     snapshots = grid.index.to_numpy(float)
     progress = (snapshots - 1) / max(1.0, snapshots.max() - 1)
     chance = float(rows["chance"].iloc[0])
-    high = max(float(scale["accuracy"].max()), chance + 2 * _wobble(rows))
+    high = min(1.0, max(float(scale["accuracy"].max()), chance + 2 * _wobble(rows)))
     x, y = _edges(grid.columns.to_numpy(float)), _edges(progress)
     image = axis.pcolormesh(x, y, grid.to_numpy(), cmap="viridis", vmin=chance, vmax=high, rasterized=True)
     axis.set_xlim(0, 1)
@@ -128,7 +134,8 @@ def _labels(axes: list[Axes], columns: int) -> None:
 def _caption(figure: Figure, table: pd.DataFrame, *says: str) -> None:
     sizes = "; ".join(f"{meta}: {style.span(rows['n'])} test nets" for meta, rows in table.groupby("meta", sort=False))
     effort = table.attrs.get("about", {}).get("settings", {}).get("effort", {})
-    reads = f"slices of {effort['slice_length']:,} weights" if effort else ""
+    shorter = any(note.startswith("slices of ") for note in table.attrs.get("notes", []))
+    reads = f"slices of {effort['slice_length']:,} weights" if effort and not shorter else ""
     steps = f"DMC: {effort['dmc_steps']:,} training steps" if effort and "dmc" in set(table["meta"]) else ""
     wobble = (
         "±: where nothing is read, 95% of places are as near to chance; neighbours are read from the same nets, and err together"

@@ -28,6 +28,7 @@ COLOURS = {
 }
 HATCHES = {"all": "", "conv": "////", "fc": "...."}
 DARK = (style.BLUE, style.RED, style.GREEN)  # a number on them is written in white
+LEAST_R2 = -1.0  # shown; a bad guess has no lower end
 IN_A_ROW = 6  # properties
 PROPERTY_COLOURS = dict(zip(SUBSET, (style.BLUE, style.ORANGE, style.GREEN, style.RED, style.PURPLE)))
 MARKERS = dict(zip(SUBSET, "osD^v"))
@@ -60,24 +61,50 @@ def meta_classification(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def numbers(table: pd.DataFrame) -> Figure:
+    """R2 by number and meta-classifier, with 95% intervals over nets (beyond the paper). table: `analysis.reading.numbers`."""
+    names, metas = _unique(table["property"]), _unique(table["meta"])
+    figure, axes = style.panels(1, 6.0, 0.8 + 0.5 * len(names), columns=1)
+    axis = axes[0]
+    for k, meta in enumerate(metas):
+        mine = table[(table["meta"] == meta) & table["r2"].notna()]
+        at = np.array([names.index(name) for name in mine["property"]]) + (k - (len(metas) - 1) / 2) * 0.3
+        r2 = mine["r2"].to_numpy(float)
+        reach = np.nan_to_num(np.array([r2 - mine["r2_low"], mine["r2_high"] - r2], float)).clip(0)
+        axis.errorbar(r2, at, xerr=reach, fmt="o", color=COLOURS.get(meta, style.GREY), capsize=2, markersize=5, label=meta)
+        for y, value in zip(at[r2 < LEAST_R2], r2[r2 < LEAST_R2]):
+            axis.text(LEAST_R2 + 0.02, y, f"← {value:.1f}", fontsize=7, va="center", color=style.GREY)
+    axis.axvline(0, color="black", linestyle="--", linewidth=1.2, label="always the mean")
+    axis.set_yticks(range(len(names)), [style.word(name) for name in names])
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_xlim(LEAST_R2, 1)
+    axis.set_xlabel("R² on nets never seen", fontsize=8)
+    axis.grid(axis="x", color=style.FAINT, zorder=0)
+    style.legend(figure, *axis.get_legend_handles_labels())
+    style.caption(figure, table, _nets(table), "bars: 95% intervals over nets")
+    return figure
+
+
 def subset_size(table: pd.DataFrame) -> Figure:
     """Accuracy against the length of slices, the DMC beside the RBF SVM; dotted: chance (Fig. 18)."""
     metas = [m for m in ("dmc", "svm-rbf-16") if m in set(table["meta"])]
     figure, axes = style.panels(len(metas), 4.0, 3.4, sharey=True)
     names = _unique(table["property"])
+    colours, markers = _each(names, PROPERTY_COLOURS), _each(names, MARKERS)
     for axis, meta in zip(axes, metas):
         for name in names:
             mine = table[(table["meta"] == meta) & (table["property"] == name)].sort_values("slice_length")
             if mine.empty:  # a quick DMC learns some properties only
                 continue
-            colour = PROPERTY_COLOURS.get(name, style.GREY)
+            colour = colours[name]
             y, reach = mine["accuracy"], _reach(mine)
-            said: dict[str, Any] = {"label": name.replace("_", " "), "marker": MARKERS.get(name, "x"), "markersize": 4}
+            said: dict[str, Any] = {"label": style.word(name), "marker": markers[name], "markersize": 4}
             axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **said)
             axis.axhline(mine["chance"].iloc[0], color=colour, linestyle=":", linewidth=0.9, zorder=0)
         axis.set_xscale("log")
         axis.set_xlim(0.8 * table["slice_length"].min(), 1.25 * table["slice_length"].max())  # the same in both panels
         axis.xaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
+        axis.xaxis.set_minor_formatter(lambda v, _: "")  # within one power of ten matplotlib would write all
         axis.set_title(_name(meta, "all"), fontsize=9)
         axis.set_xlabel("weights in a slice", fontsize=8)
         axis.set_ylim(0, 1)
@@ -105,6 +132,12 @@ def batch_norm(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _each(names: list[str], usual: dict[str, str]) -> dict[str, str]:
+    """Name -> its usual look; others take those that are left."""
+    free = [look for name, look in usual.items() if name not in names]
+    return {name: usual.get(name) or free.pop(0) for name in names}
+
+
 def _bars(axis: Axes, rows: pd.DataFrame, properties: list[str], place: tuple[int, int], look: dict[str, Any]) -> None:
     """One series of bars with both error bars and their numbers; place: (k of n)."""
     k, n = place
@@ -127,7 +160,7 @@ def _by_property(axis: Axes, table: pd.DataFrame, properties: list[str]) -> None
         chance = table.loc[table["property"] == name, "chance"].iloc[0]
         label = "" if x else "chance"
         axis.hlines(chance, x - 0.45, x + 0.45, colors="black", linestyles="--", linewidth=1.2, label=label, zorder=5)
-    axis.set_xticks(range(len(properties)), [name.replace("_", "\n").replace("$", r"\$") for name in properties])
+    axis.set_xticks(range(len(properties)), [style.narrow(name, 14) for name in properties])
     axis.set_ylim(0, 1)
     style.percent(axis.yaxis)
     axis.set_ylabel("accuracy on nets never seen")

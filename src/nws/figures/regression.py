@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nws.families.cnn2020 import PROPERTIES
+from nws.families.space import label as written
 from nws.figures import style
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def coefficients(table: pd.DataFrame, dataset: str | None = None) -> Figure:
     bar = figure.colorbar(picture, ax=axes, aspect=12 * len(sets), pad=0.01, fraction=0.03)
     bar.set_label("coefficient (standard deviations of accuracy)", fontsize=8 if len(sets) > 1 else 6)
     bar.ax.tick_params(labelsize=7)
-    unit = "effects against the mean of a property's options; learning rate: per standard deviation"
+    whole = [
+        style.word(name) for name in columns if name != "constant" and (table.loc[table["property"] == name, "option"] == "").all()
+    ]
+    per = f"; {', '.join(whole)}: per standard deviation" if whole else ""
+    unit = f"effects against the mean of a property's options{per}"
     style.caption(figure, table, unit, "* p > 5%")
     return figure
 
@@ -67,7 +72,7 @@ def _cells(axis: Axes, mine: pd.DataFrame, columns: list[str], rows: int, reach:
                 column, row, said, ha="center", va="center", fontsize=7, color="white" if white else "black", linespacing=1.05
             )
     picture = axis.imshow(values, cmap=COLOURS, vmin=-reach, vmax=reach, aspect="auto")
-    axis.set_xticks(range(len(columns)), [HEADS.get(name, name.replace("_", "\n")) for name in columns], fontsize=8)
+    axis.set_xticks(range(len(columns)), [HEADS.get(name) or style.narrow(name) for name in columns], fontsize=8)
     axis.set_yticks([])
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
@@ -78,8 +83,7 @@ def _cells(axis: Axes, mine: pd.DataFrame, columns: list[str], rows: int, reach:
 def _options(name: str, found: pd.DataFrame) -> list[str]:
     if name not in PROPERTIES or PROPERTIES[name].continuous:
         return found["option"].tolist()
-    parsed = style.ordered(name, [style.parsed(name, text) for text in found["option"]])
-    return [PROPERTIES[name].label(option) for option in parsed]
+    return [written(option) for option in style.ordered(name, [style.parsed(name, text) for text in found["option"]])]
 
 
 def quality(errors: pd.DataFrame, correlations: pd.DataFrame) -> Figure:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nws.families.cnn2020 import PROPERTIES
+from nws.families.space import label as written
 from nws.figures import style
 from nws.tables import NotForThisZooError
 
@@ -54,6 +55,9 @@ def curves(table: pd.DataFrame) -> Figure:
     from matplotlib.lines import Line2D
 
     sets = style.by_image_set(table[table["test"].notna()])
+    if not sets:
+        raise NotForThisZooError("no net of this zoo has a history of test accuracies")
+    sides = {side: colour for side, colour in SIDES.items() if table[side].notna().any()}
     figure, axes = style.panels(len(sets), sharex=True, sharey=True)
     grid = np.linspace(0, 1, 21)
     for axis, (name, rows) in zip(axes, sets):
@@ -62,7 +66,7 @@ def curves(table: pd.DataFrame) -> Figure:
         clear = float(np.clip(12 / len(lines), 0.03, 0.35))
         # Thousands of thin lines make a PDF that no reader opens: they are a picture within it.
         axis.add_collection(LineCollection(lines, colors="#666666", linewidths=0.5, alpha=clear, rasterized=True))
-        for side, colour in SIDES.items():
+        for side, colour in sides.items():
             means = pd.DataFrame([np.interp(grid, group["progress"], group[side]) for group in groups]).mean()
             axis.plot(100 * grid, means, color=colour, linewidth=2)
         axis.set_title(f"{style.label('dataset', name)} ({len(groups):,} nets)", fontsize=9)
@@ -70,8 +74,8 @@ def curves(table: pd.DataFrame) -> Figure:
         axis.set_ylim(0, 1)
         style.percent(axis.yaxis)
     style.outer(axes, "progress of the training (%)", "accuracy")
-    handles = [Line2D([], [], color=colour, linewidth=2) for colour in SIDES.values()]
-    texts = [f"mean {side} accuracy" for side in SIDES]
+    handles = [Line2D([], [], color=colour, linewidth=2) for colour in sides.values()]
+    texts = [f"mean {side} accuracy" for side in sides]
     style.legend(figure, [*handles, Line2D([], [], color="#999999", linewidth=0.8)], [*texts, "test accuracy of a net"])
     style.caption(figure, table, "means over all nets, those that did not learn included")
     return figure
@@ -119,7 +123,7 @@ def pairs(table: pd.DataFrame, figure: str) -> Figure:
     rows = table[table["figure"] == figure]
     if rows.empty:
         raise NotForThisZooError("one of the two properties is the same in all nets of this zoo")
-    a, b = rows["a"].iloc[0], rows["b"].iloc[0]
+    a, b = str(rows["a"].iloc[0]), str(rows["b"].iloc[0])
     options = {name: _labels(name, rows[f"option_{side}"]) for name, side in ((a, "a"), (b, "b"))}
     colours = style.colours(b, [style.parsed(b, text) for text in options[b]])
     sets = style.by_image_set(rows)
@@ -135,18 +139,25 @@ def pairs(table: pd.DataFrame, figure: str) -> Figure:
         style.percent(axis.yaxis)
         axis.grid(axis="y", color=style.FAINT, zorder=0)
         axis.set_xticks(range(len(options[a])), [style.label(a, style.parsed(a, t), short=True) for t in options[a]])
-    style.outer(axes, a.replace("_", " "), "mean test accuracy")
+    style.outer(axes, style.word(a), "mean test accuracy")
     handles = [axes[0].bar(0, 0, color=colour) for colour in colours.values()]
     chance = axes[0].plot([], [], color="black", linestyle="--", linewidth=1)
-    switch = f"{b} " if PROPERTIES[b].type is bool else ""  # "on" alone says little
+    # "on" or 16 alone says little.
+    switch = f"{style.word(b)} " if set(options[b]) <= {"on", "off"} or (b not in PROPERTIES and style.numbers(options[b])) else ""
     texts = [switch + style.label(b, style.parsed(b, text)) for text in options[b]]
     style.legend(drawn, [*handles, *chance], [*texts, "chance"])
     fewest, most = rows["nets"].min(), rows["nets"].max()
     count = (
         f"bars: means of {fewest} to {most} nets, converged or not; whiskers: 95% interval over at least three nets; no bar: no net"
     )
-    style.caption(drawn, table, f"colours: {b.replace('_', ' ')}", count)
+    style.caption(drawn, table, f"colours: {style.word(b)}", count)
     return drawn
+
+
+def pairs_title(table: pd.DataFrame, figure: str) -> str:
+    """What `pairs` shows of this zoo; nothing where it shows nothing."""
+    rows = table[table["figure"] == figure]
+    return f"mean accuracy by {rows['a'].iloc[0]} and {rows['b'].iloc[0]}".replace("_", " ") if len(rows) else ""
 
 
 def _bars(axis: Axes, bars: pd.DataFrame, options: list[str], shift: float, width: float, colour: str) -> None:
@@ -159,5 +170,4 @@ def _bars(axis: Axes, bars: pd.DataFrame, options: list[str], shift: float, widt
 
 
 def _labels(name: str, column: Any) -> list[str]:
-    parsed = style.ordered(name, [style.parsed(name, text) for text in set(column)])
-    return [PROPERTIES[name].label(option) for option in parsed]
+    return [written(option) for option in style.ordered(name, [style.parsed(name, text) for text in column])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.families.cnn2020 import PROPERTIES
+from nws.families.space import label as written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,21 +44,39 @@ def colours(name: str, options: Iterable[Any]) -> dict[Any, str]:
     known = PROPERTIES[name].options if name in PROPERTIES else ()
     options = list(options)
     everything = [*known, *(option for option in options if option not in known)]
-    if name in PROPERTIES and PROPERTIES[name].type is int:
-        everything = sorted(everything)
+    if numbers(everything):
+        everything = sorted(everything, key=float)
         at = np.linspace(1, len(STEPS) - 1, len(everything)).round().astype(int)
         return {option: STEPS[at[everything.index(option)]] for option in options}
     return {option: PALETTE[everything.index(option) % len(PALETTE)] for option in options}
 
 
 def ordered(name: str, options: Iterable[Any]) -> list[Any]:
-    """Options in the order of Table 1, foreign ones after them."""
+    """Options in the order of Table 1, foreign ones after them; of properties that are not in it numbers in their order, else as
+    they are given."""
+    options = list(dict.fromkeys(options))
+    if name not in PROPERTIES:
+        return sorted(options, key=float) if numbers(options) else options
     known = list(PROPERTIES[name].options)
-    return sorted(set(options), key=lambda o: (known.index(o), "") if o in known else (len(known), str(o).zfill(9)))
+    return sorted(options, key=lambda o: (known.index(o), "") if o in known else (len(known), str(o).zfill(9)))
+
+
+def numbers(options: Iterable[Any]) -> bool:
+    """Whether all of them are numbers, as such or as text; switches are none."""
+    return all(not isinstance(option, bool) and _is_number(option) for option in options)
+
+
+def _is_number(option: Any) -> bool:
+    try:
+        return math.isfinite(float(option))
+    except (TypeError, ValueError):
+        return False
 
 
 def parsed(name: str, text: str) -> Any:
-    """The option that a table writes as text; of a foreign zoo's, which may be anything, the text."""
+    """The option that a table writes as text; of another zoo's, which may be anything, the text."""
+    if name not in PROPERTIES:
+        return text
     try:
         return PROPERTIES[name].parse(text)
     except NwsError:
@@ -68,9 +88,20 @@ def label(name: str, option: Any, short: bool = False) -> str:
     if name == "dataset":
         text = IMAGE_SETS.get(option, str(option))
     else:
-        text = PROPERTIES[name].label(option)
+        text = written(option)
         text = SHORT.get(text, text) if short else text
     return plain(text.replace("_", " ") if name != "dataset" else text)
+
+
+def word(name: str) -> str:
+    """A property in a figure's text."""
+    return plain(name.replace("_", " "))
+
+
+def narrow(name: str, letters: int = 11) -> str:
+    """The same in a narrow column: a line per word, longer words broken."""
+    pieces = [part[at : at + letters] for part in name.split("_") for at in range(0, len(part), letters)]
+    return plain("\n".join(pieces))
 
 
 def plain(text: str) -> str:

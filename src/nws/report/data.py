@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import numpy as np
 from nws import results
 from nws.analysis import statistics
 from nws.errors import NwsError
-from nws.families.cnn2020 import ARCHITECTURE
 from nws.families.space import Property
 from nws.figures.reading import effort
 from nws.report import findings, glance
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNRECORDED = "not recorded"
-_ORDERED = {"batch_size", *ARCHITECTURE}  # options with an order: coloured along a scale
 _MEASURED = {  # columns of the index that are numbers, and how the page writes them
     "test_accuracy": "percent",
     "validation_accuracy": "percent",
@@ -36,10 +34,12 @@ _MEASURED = {  # columns of the index that are numbers, and how the page writes 
 }
 # Sections that only a table can fill: the columns they need, and those they also show.
 _READING = ("property", "meta", "accuracy", "low", "high", "chance")
-_MORE = ("part", "slice_length", "error", "n_train", "n_test", "n_tested", "rounds")
+_NUMBERS = ("error", "unit", "r2", "r2_low", "r2_high", "tau", "tau_low", "tau_high")
+_MORE = ("part", "slice_length", *_NUMBERS, "n_train", "n_test", "n_tested", "rounds")
 _SECTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "meta_classification": (_READING, _MORE),
     "local": (_READING, _MORE),
+    "numbers": (_READING, _MORE),
     "importance": (("property", "layer", "type", "statistic", "mean"), ("spread",)),
     "regression": (("dataset", "property", "option", "coefficient"), ("p", "nets", "r2")),
 }
@@ -60,14 +60,16 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
     sections["local"] = _not_in(sections["local"], sections["meta_classification"])
     names = [name for name in zoo.varying() if not known[name].continuous and frame[name].notna().all()]
     shared = findings.shared_neighbours(frame, table, names) if table is not None else {}
+    numbers = sections.pop("numbers")
+    sections["meta_classification"] = [*(sections["meta_classification"] or []), *(numbers or [])] or None
     reading = [*(sections["meta_classification"] or []), *(sections["local"] or [])]
     return {
         "title": zoo.path.resolve().name,
         "sentence": findings.sentence(frame, reading, shared),
         "origin": results.provenance(),
         "settings": {"seed": zoo.seed, "images": sorted(zoo.images), **zoo.settings},
-        "colour": findings.clearest(shared) or "test_accuracy",
-        "nets": _nets(frame, known),
+        "colour": findings.clearest(shared) or ("test_accuracy" if frame["test_accuracy"].notna().any() else "progress"),
+        "nets": _nets(frame, known, zoo.family.measures[1:]),
         "curves": _curves(frame, _curve_table(zoo, source, tell)),
         "plane": None if table is None else _points(frame, table),
         "method": method,
@@ -91,7 +93,7 @@ def _plane(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> tuple[pd.Da
 
 def _curve_table(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> pd.DataFrame:
     table = source.read("curves", ("net", "snapshot", "epoch", "train", "validation", "test"))
-    return statistics.histories(zoo, tell) if table is None else table
+    return statistics.curves(zoo, tell) if table is None else table
 
 
 def _not_in(mine: list[dict[str, Any]] | None, others: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
@@ -116,13 +118,14 @@ def _maps(table: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def _nets(frame: pd.DataFrame, known: Mapping[str, Property]) -> dict[str, Any]:
-    """Numbers and columns of the nets: categories as codes, the rest as floats."""
+def _nets(frame: pd.DataFrame, known: Mapping[str, Property], measures: Iterable[str] = ()) -> dict[str, Any]:
+    """Numbers and columns of the nets: categories as codes, the rest, and a family's own measures, as floats."""
     classes = [name for name in known if not known[name].continuous]
     columns = [_category(name, frame[name].tolist(), known[name]) for name in classes]
     columns += [_category(name, frame[name].tolist()) for name in ("split", "status")]
     columns.append(_category("converged", _converged(frame)))
-    for name, style in {**{name: "number" for name in known if known[name].continuous}, **_MEASURED}.items():
+    numbers = [name for name in known if known[name].continuous] + [name for name in measures if name in frame]
+    for name, style in {**dict.fromkeys(numbers, "number"), **_MEASURED}.items():
         column = {"name": name, "label": findings.word(name), "kind": "number", "style": style, "property": name in known}
         columns.append({**column, **packed(frame[name].to_numpy(np.float32, na_value=np.nan))})
     return {"count": len(frame), "number": packed(frame.index.to_numpy()), "columns": columns, "bytes": int(frame["bytes"].sum())}
@@ -135,8 +138,8 @@ def _converged(frame: pd.DataFrame) -> list[str | None]:
 
 
 def _category(name: str, values: list[Any], known: Property | None = None) -> dict[str, Any]:
-    """Codes of the options that occur, in the order of Table 1 where they are of it; what nobody recorded comes last."""
-    ordered = name in _ORDERED
+    """Codes of the options that occur, numbers in their order, others in the family's; what nobody recorded comes last."""
+    ordered = known is not None and known.type in (int, float)  # coloured along a scale
     planned = {option: i for i, option in enumerate(known.options)} if known and not ordered else {}
     present = {v for v in values if _is_recorded(v)}
     options = sorted(present, key=lambda v: (planned.get(v, len(planned)), v))

@@ -20,8 +20,9 @@ _SAMPLE = 1500  # snapshots from which the plane is computed: 100 MB of the fixe
 def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
     """(table, method): net, snapshot, x, y of every snapshot, and in words how they were computed.
 
-    Principal components of the conv part, each vector scaled to length 1, where all nets have one architecture; else of 16
-    statistics of theta as ranks. Both because a few moving variances in the thousands would otherwise be all one sees.
+    Principal components of the conv part (of nets without one, of all weights), each vector scaled to length 1, where all nets
+    have one architecture; else of 16 statistics of theta as ranks. Both because a few moving variances in the thousands would
+    otherwise be all one sees.
     """
     import pandas as pd
 
@@ -33,28 +34,28 @@ def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
     counts = zip(usable.index.tolist(), usable["snapshots"].tolist(), strict=True)
     where = [(n, s) for n, count in counts for s in range(1, count + 1)]
     tell("computing a picture of all snapshots")
-    xy = _conv_plane(zoo, where, tell) if one else _statistics_plane(zoo, where, tell)
-    table = pd.DataFrame(where, columns=["net", "snapshot"]).assign(x=xy[:, 0], y=xy[:, 1])
     size = int(usable["weights_conv"].iloc[0])
+    part = "conv" if size else "all"
+    xy = _part_plane(zoo, where, part, tell) if one else _statistics_plane(zoo, where, tell)
+    table = pd.DataFrame(where, columns=["net", "snapshot"]).assign(x=xy[:, 0], y=xy[:, 1])
+    weights = f"{size:,} convolutional" if size else f"{int(usable['weights'].iloc[0]):,}"
     return (
         table,
-        f"PCA of the {size:,} convolutional weights, scaled to length 1"
-        if one
-        else "PCA of 16 statistics of the weights (as ranks)",
+        f"PCA of the {weights} weights, scaled to length 1" if one else "PCA of 16 statistics of the weights (as ranks)",
     )
 
 
-def _conv_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[str], None]) -> np.ndarray:
+def _part_plane(zoo: Zoo, where: list[tuple[int, int]], part: str, tell: Callable[[str], None]) -> np.ndarray:
     """(n, 2): all snapshots on the first two principal components of a sample of them."""
     chosen = np.unique(np.linspace(0, len(where) - 1, min(_SAMPLE, len(where))).astype(int))
-    sample = np.stack([_direction(v) for v in _conv(zoo, [where[i] for i in chosen])])  # (n, P_conv)
+    sample = np.stack([_direction(v) for v in _vectors(zoo, [where[i] for i in chosen], part)])  # (n, P_part)
     centre = sample.mean(0)
     sample -= centre
-    values, vectors = np.linalg.eigh((sample @ sample.T).astype(np.float64))  # of (n, n): n is below P_conv
+    values, vectors = np.linalg.eigh((sample @ sample.T).astype(np.float64))  # of (n, n): n is small
     axes = sample.T @ (vectors[:, -2:][:, ::-1] / np.sqrt(np.maximum(values[-2:][::-1], 1e-12))).astype(np.float32)
     axes *= np.where(axes.sum(0) < 0, -1, 1)  # else a picture of one net more may be turned upside down
     out = np.empty((len(where), 2))
-    for i, vector in enumerate(_conv(zoo, where)):
+    for i, vector in enumerate(_vectors(zoo, where, part)):
         if i % 1000 == 0:
             tell(f"placing snapshots, {i:,} of {len(where):,}")
         out[i] = (_direction(vector) - centre) @ axes
@@ -65,9 +66,9 @@ def _direction(vector: np.ndarray) -> np.ndarray:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
 
 
-def _conv(zoo: Zoo, where: list[tuple[int, int]]) -> list[np.ndarray]:
+def _vectors(zoo: Zoo, where: list[tuple[int, int]], part: str) -> list[np.ndarray]:
     nets, snapshots = zip(*where)
-    return zoo.vectors(nets, snapshots, "conv")
+    return zoo.vectors(nets, snapshots, part)
 
 
 def _statistics_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[str], None]) -> np.ndarray:

@@ -8,7 +8,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nws.families import CNN2020, MLP
 from nws.families.space import Property
+from nws.zoo.netfile import ACCURACIES
 from nws.zoo.plan import FORMAT
 from nws.zoo.select import converged_mask
 
@@ -31,6 +33,7 @@ def summary(zoo: Zoo) -> dict[str, Any]:
         "status": _counts(frame["status"]),
         "split": _counts(frame["split"]),
         "properties": {name: _property(frame, known) for name, known in zoo.properties.items()},
+        "measured": {name: _range(frame[name]) for name in zoo.family.measures[1:] if name in frame and name not in ACCURACIES},
         "accuracies": {str(name): _accuracy(group) for name, group in frame.groupby(frame["dataset"].fillna("not recorded"))},
         "snapshots": _range(frame["snapshots"]),
         "weights": _range(frame["weights"]),
@@ -64,7 +67,7 @@ def card(zoo: Zoo) -> str:
         "",
         f"# {zoo.path.name}",
         "",
-        f"{facts['nets']:,} small convolutional networks with {facts['snapshots']['max'] or 0} snapshots of their weights each, "
+        f"{facts['nets']:,} {_kind(zoo)} with {facts['snapshots']['max'] or 0} snapshots of their weights each, "
         f"trained on {sets} {made}, to study what weights tell about training.",
         "`index.parquet` has a row per net, `nets/` a safetensors file per net. Read with `nws.Zoo(folder)`.",
         "",
@@ -74,6 +77,12 @@ def card(zoo: Zoo) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _kind(zoo: Zoo) -> str:
+    if zoo.family is CNN2020:
+        return "small convolutional networks"
+    return "fully connected networks" if zoo.family is MLP else f"small neural networks of the family {_cell(zoo.family.name)}"
 
 
 def html_table(zoo: Zoo) -> str:

@@ -16,8 +16,8 @@ export function showBars(root, rows) {
     place(
       root,
       reads.length > 1 && choice("read from", reads.map((r) => [r, r]), chosen, (value) => { chosen = value; show(); }),
-      el("p", { class: "key" }, metas.map((meta, k) => [swatch(metaColour(meta, k)), `${meta} `]).flat(), svg("svg", { width: 10, height: 14 }, svg("line", { class: "chance", x1: 5, x2: 5, y1: 0, y2: 14 })), "chance, ", svg("svg", { width: 22, height: 12 }, svg("path", { class: "whisker", d: "M2 6H20M2 3V9M20 3V9" })), "95% interval over nets"),
-      chart(scored, metas, root.clientWidth || 600),
+      scored.length && el("p", { class: "key" }, metas.map((meta, k) => [swatch(metaColour(meta, k)), `${meta} `]).flat(), svg("svg", { width: 10, height: 14 }, svg("line", { class: "chance", x1: 5, x2: 5, y1: 0, y2: 14 })), "chance, ", svg("svg", { width: 22, height: 12 }, svg("path", { class: "whisker", d: "M2 6H20M2 3V9M20 3V9" })), "95% interval over nets"),
+      scored.length && chart(scored, metas, root.clientWidth || 600),
       errors(mine.filter((row) => row.accuracy === null && row.error !== null)),
     );
   };
@@ -46,7 +46,8 @@ function chart(rows, metas, width) {
   const properties = [...new Set(rows.map((row) => row.property))];
   const clear = (name) => Math.max(...rows.filter((r) => r.property === name).map((r) => (r.accuracy - r.chance) / (1 - r.chance)));
   properties.sort((a, b) => clear(b) - clear(a));
-  const [left, right] = [width < 520 ? 108 : 132, width - 50];
+  const letters = Math.max(...properties.map((name) => worded(name).length));
+  const [left, right] = [Math.min(0.45 * width, Math.max(width < 520 ? 108 : 132, 7.5 * letters + 14)), width - 50];
   const x = (share) => left + (right - left) * share;
   const image = svg("svg", { width, class: "bars", role: "img", "aria-label": "accuracy of meta-classifiers by property" });
   let y = 20;
@@ -84,9 +85,14 @@ function bar(row, metas, x, y, right) {
 
 function errors(rows) {
   if (!rows.length) return null;
-  const short = (v) => Number(v.toPrecision(3)).toString();
-  return el("div", { class: "scroll" }, el("table", {},
-    el("caption", {}, "Properties that are numbers: mean absolute error"),
-    el("thead", {}, el("tr", {}, ["property", "meta-classifier", "error", "95% interval", "always the median"].map((text) => el("th", { scope: "col" }, text)))),
-    el("tbody", {}, rows.map((r) => el("tr", {}, el("th", { scope: "row" }, worded(r.property)), el("td", {}, r.meta), [short(r.error), `${short(r.low)} to ${short(r.high)}`, short(r.chance)].map((text) => el("td", { class: "number" }, text)))))));
+  const known = (v) => v !== null && v !== undefined;
+  const short = (v) => (known(v) ? Number(v.toPrecision(3)).toString() : "–");
+  const signed = (v) => (known(v) ? v.toFixed(2).replace("-", "−") : "–");
+  const within = (r, name) => (known(r[name]) ? `${signed(r[name])} (${signed(r[`${name}_low`])} to ${signed(r[`${name}_high`])})` : "–");
+  const error = (r) => `${short(r.error)} (${short(r.low)} to ${short(r.high)})`;
+  const heads = ["number", "meta-classifier", "R²", "Kendall's tau", "mean absolute error", "of always the median"];
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "numbers that are read" }, el("table", {},
+    el("caption", {}, "Numbers, with 95% intervals over nets. R² and tau: 1 is perfect, 0 is guessing."),
+    el("thead", {}, el("tr", {}, heads.map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, rows.map((r) => el("tr", {}, el("th", { scope: "row" }, worded(r.property)), el("td", {}, r.meta), [within(r, "r2"), within(r, "tau"), error(r), short(r.chance)].map((text) => el("td", { class: "number" }, text)))))));
 }

@@ -5,12 +5,12 @@ import { toggleOption } from "./legend.js";
 import { span, varies, write } from "./nets.js";
 import { passing } from "./state.js";
 
-const RANGES = ["test_accuracy", "learning_rate", "weights"];
+const RANGES = ["test_accuracy", "weights"]; // and properties that are numbers
 const STEPS = 200;
 
 export function showFilters(root, told, nets, state) {
   const categories = nets.columns.filter((c) => c.kind === "category" && varies(c));
-  const ranges = RANGES.map((name) => nets.byName.get(name)).filter((c) => c?.kind === "number" && varies(c));
+  const ranges = nets.columns.filter((c) => c.kind === "number" && (c.property || RANGES.includes(c.name)) && varies(c));
   const updates = [];
   place(
     root,

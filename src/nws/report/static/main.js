@@ -6,7 +6,7 @@ import { showFilters } from "./filters.js";
 import { showImportance } from "./importance.js";
 import { showLegend } from "./legend.js";
 import { showMaps } from "./maps.js";
-import { readNets, varies } from "./nets.js";
+import { measured, readNets, varies } from "./nets.js";
 import { showAccuracies, showFacts, showOptions } from "./overview.js";
 import { MOMENTS, readPoints } from "./points.js";
 import { showRegression } from "./regression.js";
@@ -30,8 +30,10 @@ id("sentence").textContent = data.sentence;
 id("origin").textContent = [`nws ${data.origin.version}`, data.origin.commit && `commit ${data.origin.commit}`, `seed ${data.settings.seed}`, (data.settings.images ?? []).join(", ")].filter(Boolean).join(" · ");
 themes();
 showFacts(id("facts"), data, nets);
-if (nets.byName.has("dataset")) showAccuracies(id("accuracies"), nets);
+const tested = measured(nets.byName.get("test_accuracy"));
+if (nets.byName.has("dataset") && tested) showAccuracies(id("accuracies"), nets);
 showOptions(id("options"), nets);
+id("says").textContent = tested ? "Test accuracy at the end of training, per image set and per option." : "Nets per option.";
 if (data.plane) picture();
 else place(id("picture"), el("p", { class: "absent" }, data.method));
 const reading = [...(data.meta_classification ?? []), ...(data.local ?? [])];
@@ -47,13 +49,14 @@ document.documentElement.dataset.ready = "yes";
 
 function section(name, rows, show) {
   if (rows && rows.length) show(id(name));
-  else place(id(name), el("p", { class: "absent" }, "Nothing to show yet: ", el("code", {}, WAITING[name]), ", then ", el("code", {}, "nws report ZOO"), "."));
+  else place(id(name), el("p", { class: "absent" }, "Nothing to show yet: ", el("code", {}, WAITING[name]), ", if the zoo can have one, then ", el("code", {}, "nws report ZOO"), "."));
 }
 
 function picture() {
   const points = readPoints(data.plane, nets);
   const columns = nets.columns.filter(varies);
-  place(id("colour"), [...columns.map((c) => [c.name, c.label]), ...MOMENTS].map(([value, text]) => el("option", { value }, text)));
+  const moments = MOMENTS.filter(([name]) => name !== "accuracy_now" || nets.curves.test.some((v) => !Number.isNaN(v)));
+  place(id("colour"), [...columns.map((c) => [c.name, c.label]), ...moments].map(([value, text]) => el("option", { value }, text)));
   id("colour").value = state.get("colour");
   id("colour").addEventListener("change", () => state.set({ colour: id("colour").value }));
   id("trail").addEventListener("change", () => state.set({ trail: id("trail").value, hover: null }));

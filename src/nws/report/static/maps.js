@@ -35,7 +35,7 @@ function grid(row) {
   const noise = 4 * Math.sqrt((chance * (1 - chance)) / n);
   return {
     title: "Accuracy by position and snapshot", hint: "Point at a cell, or focus the map and use the arrow keys.",
-    columns: positions.map((p) => percent(p)), rows: snapshots.map(String), values, low: chance, high: Math.max(...known, chance + noise),
+    columns: positions.map((p) => percent(p)), rows: snapshots.map(String), values, low: chance, high: Math.min(1, Math.max(...known, chance + noise)),
     x: "position in the weights →   (rows: snapshots, the first is the initialization)", left: 28, write: (v) => percent(v),
     tell: (r, c) => `Position ${percent(positions[c])}, snapshot ${snapshots[r]}: ${percent(values[r][c], 1)} right, chance ${percent(chance)}, ${n} nets`,
   };

@@ -52,6 +52,11 @@ export function span(values) {
   return low <= high ? [low, high] : [0, 1];
 }
 
+// Whether anything was measured: of a family without test accuracies nothing is said of them.
+export function measured(column) {
+  return column.values.some((v) => !Number.isNaN(v));
+}
+
 export function varies(column) {
   if (column.kind === "category") return column.options.length > 1;
   const [low, high] = span(column.values);

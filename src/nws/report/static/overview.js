@@ -2,7 +2,7 @@
 
 import { categoryColours, css } from "./colour.js";
 import { el, place, svg } from "./element.js";
-import { duration, percent, span, varies, write } from "./nets.js";
+import { duration, measured, percent, span, varies, write } from "./nets.js";
 
 const BINS = 25;
 
@@ -54,15 +54,16 @@ function histogram(values, colour) {
 export function showOptions(root, nets) {
   const accuracy = nets.byName.get("test_accuracy").values;
   const columns = nets.columns.filter((c) => c.kind === "category" && varies(c) && !["split", "status", "converged"].includes(c.name));
+  const tested = measured(nets.byName.get("test_accuracy"));
   place(root, columns.map((column) => el("table", {},
     el("caption", {}, column.label),
-    el("thead", { class: "hidden" }, el("tr", {}, ["option", "nets", "mean test accuracy"].map((text) => el("th", { scope: "col" }, text)))),
+    el("thead", { class: "hidden" }, el("tr", {}, ["option", "nets", ...(tested ? ["", "mean test accuracy"] : [])].map((text) => el("th", { scope: "col" }, text)))),
     el("tbody", {}, column.options.map((option, code) => {
       const values = accuracy.filter((v, n) => column.values[n] === code && !Number.isNaN(v));
       const mean = values.reduce((a, b) => a + b, 0) / values.length;
       const count = column.values.reduce((sum, v) => sum + (v === code), 0);
       const bar = el("span", { class: "meter" }, el("i"));
       bar.firstChild.style.width = percent(mean || 0, 1);
-      return el("tr", {}, el("th", { scope: "row" }, option), el("td", { class: "number quiet" }, count), el("td", { class: "wide" }, bar), el("td", { class: "number" }, percent(mean, 1)));
+      return el("tr", {}, el("th", { scope: "row" }, option), el("td", { class: "number quiet" }, count), tested && el("td", { class: "wide" }, bar), tested && el("td", { class: "number" }, percent(mean, 1)));
     })))));
 }

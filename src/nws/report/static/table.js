@@ -2,12 +2,12 @@
 
 import { csvText, download } from "./csv.js";
 import { el, place } from "./element.js";
-import { raw, varies, written } from "./nets.js";
+import { measured, raw, varies, written } from "./nets.js";
 
 const ROWS = 200; // shown at once; the CSV has all
 
 export function showSelection(root, nets, state, title) {
-  const columns = nets.columns.filter((c) => varies(c) || c.name === "test_accuracy");
+  const columns = nets.columns.filter((c) => varies(c) || (c.name === "test_accuracy" && measured(c)));
   let sorted = { column: null, down: false };
   const sort = (column) => {
     sorted = { column, down: sorted.column === column ? !sorted.down : column?.kind === "number" };
