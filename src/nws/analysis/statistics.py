@@ -12,6 +12,7 @@ from scipy import stats
 from nws import images
 from nws.errors import NwsError
 from nws.net import HISTORY, at_snapshots
+from nws.progress import Doing
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, converged_mask
@@ -60,9 +61,9 @@ def histories(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
     frame = zoo.index
     accuracies = [HISTORY.index(f"{name}_accuracy") for name in ("train", "validation", "test")]
     rows: list[tuple[object, ...]] = []
-    for number, dataset in zip(frame.index.tolist(), image_sets(frame).tolist(), strict=True):
-        if number % 100 == 0:
-            tell(f"reading accuracies of net {number}")
+    for done, (number, dataset) in enumerate(zip(frame.index.tolist(), image_sets(frame).tolist(), strict=True)):
+        if done % 100 == 0:
+            tell(Doing(f"reading accuracies, net {done + 1:,} of {len(frame):,}", done / len(frame)))
         epoch, history = zoo.records(number)
         last = max(int(epoch[-1]), 1)
         measured = at_snapshots(epoch, history)[:, accuracies].tolist()
