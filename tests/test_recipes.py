@@ -39,7 +39,9 @@ def test_four_image_sets(tmp_path, capsys):
 
 def test_audit_models(tmp_path, capsys):
     zoo = written_zoo(tmp_path / "zoo")
-    recipe("audit_models", SNAPSHOTS=(SNAPSHOTS,), SLICE=200).main(str(zoo.path), str(tmp_path / "models"), "optimizer")
+    recipe("audit_models", SNAPSHOTS=(SNAPSHOTS,), SLICE=200).main(
+        str(zoo.path), str(tmp_path / "models"), "optimizer", "--workers", "1"
+    )
     assert {path.name for path in (tmp_path / "models").glob("*.json")} == {
         "optimizer-svm-linear-480.json",
         "optimizer-svm-rbf-16.json",

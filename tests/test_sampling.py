@@ -105,7 +105,7 @@ def test_sampling_needs_its_images(tmp_path):
 
 
 def test_the_demo_tells_the_whole_story_and_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "FIXED", SPACE)
+    monkeypatch.setattr(demo, "SPACE", SPACE.with_(dataset="digits", batch_size=[16, 32]))
     monkeypatch.setattr(demo, "SCHEDULE", Schedule(0, 20, 3))
     monkeypatch.setattr(demo, "LIMIT", 60)
     monkeypatch.setattr(demo, "ROUNDS", 1)
@@ -113,7 +113,9 @@ def test_the_demo_tells_the_whole_story_and_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "DMC_SLICE", 100)
     monkeypatch.setattr(demo, "DMC_STEPS", 2)
     rows = demo.run(tmp_path / "out", nets=24, workers=1)
-    assert [(r.property, r.meta) for r in rows] == [(p, m) for p in demo.PROPERTIES for m in demo.METAS]
+    slices = {p: ("dmc",) if p in demo.LOCAL else () for p in demo.PROPERTIES}
+    expected = [(p, m) for p in demo.PROPERTIES for m in (*demo.METAS, *slices[p])]
+    assert [(r.property, r.meta) for r in rows] == [*expected, (demo.NUMBER, demo.NUMBER_META)]
     assert (tmp_path / "out/demo.png").stat().st_size > 10_000
     assert len(json.loads((tmp_path / "out/results.json").read_text())) == len(rows)
     assert len(nws.Zoo(tmp_path / "out/zoo")) == 24

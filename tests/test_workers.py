@@ -1,5 +1,6 @@
 """Work shared between processes: the same bits as alone, one line when a worker dies, one thread in each."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -131,6 +132,25 @@ assert count() == before
     run = subprocess.run([sys.executable, "-c", script], env={**clean, **said}, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert {int(run.stdout)} == expected
+
+
+@pytest.mark.parametrize(("said", "expected"), [({}, 1), ({"OPENBLAS_NUM_THREADS": "2"}, 2), ({"OMP_NUM_THREADS": "2"}, 2)])
+def test_the_command_also_limits_numpy_which_is_there_before_it(said, expected):
+    script = """
+import sys
+from threadpoolctl import threadpool_info
+from nws import cli
+sys.argv = ["nws", "images", "--json"]
+try:
+    cli.main()
+except SystemExit:
+    print([p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"])
+"""
+    clean = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES}
+    run = subprocess.run([sys.executable, "-c", script], env={**clean, **said}, capture_output=True, text=True, check=True)
+    counts = json.loads(run.stdout.splitlines()[-1])
+    assert counts
+    assert set(counts) == {min(expected, threads.cores())}  # numpy has no more than cores
 
 
 def refuse(state, why, tell):

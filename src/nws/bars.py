@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -85,21 +86,38 @@ def progress(quiet: bool = False) -> Iterator[Callable[[str], None]]:
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), Said(said), console=console
     )
     line = bar.add_task("", total=None)
-    printed = time.monotonic()
+    lines = _Lines(said)
 
     def tell(doing: str) -> None:
-        nonlocal printed
         said.hear(getattr(doing, "share", None))
         if live:
             bar.update(line, description=str(doing), total=1 if said.share is not None else None, completed=said.share or 0)
-        elif not quiet and time.monotonic() > printed + PLAIN_SECONDS:
-            printed = time.monotonic()
-            console.print(f"{doing} ({said})", markup=False)
+        lines.doing = str(doing)
 
     live = console.is_terminal and not quiet
-    with bar if live else contextlib.nullcontext():
+    shown = bar if live else contextlib.nullcontext() if quiet else lines
+    with shown:  # both refresh by a thread of their own: also while one step takes long
         yield tell
         bar.remove_task(line)
+
+
+class _Lines:
+    """A plain line every half minute, whether there is news or not."""
+
+    def __init__(self, pacing: Pacing):
+        self.pacing, self.doing, self.over = pacing, "begun", threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self.over.wait(PLAIN_SECONDS):
+            console.print(f"{self.doing} ({self.pacing})", markup=False)
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.thread.join()
 
 
 class Pacing:

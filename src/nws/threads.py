@@ -54,8 +54,16 @@ def _threads_per_core() -> int:
 
 
 def for_this_process() -> None:
-    """For the command `nws`, before anything heavy is imported: what is loaded from now on starts with one thread."""
-    os.environ.update(_missing(1))
+    """For the command `nws`, before anything heavy is imported: what is loaded from now on starts with one thread.
+
+    numpy is loaded by then, with a thread per core: they cost a classification with layer-wise SVMs twice the processor time.
+    """
+    added = _missing(1)
+    os.environ.update(added)
+    if added and "numpy" in sys.modules:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        threadpool_limits({"openmp": 1, "blas": 1} if added.keys() >= set(_BLAS) else {"openmp": 1})
 
 
 @contextlib.contextmanager
@@ -100,7 +108,7 @@ def one() -> Iterator[None]:
 def _limit(undo: contextlib.ExitStack) -> None:
     if chosen_by_user() is not None or os.environ.get("OMP_NUM_THREADS"):
         return  # also the case of a process that `for_this_process` has set up: nothing is left to do
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     limited = {"openmp": 1} if any(os.environ.get(name) for name in _BLAS) else {"openmp": 1, "blas": 1}
     if (torch := sys.modules.get("torch")) is not None:

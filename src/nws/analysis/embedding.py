@@ -13,6 +13,7 @@ import pandas as pd
 
 from nws.analysis.principal import Components, components
 from nws.analysis.statistics import usable
+from nws.progress import Doing, within
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 
@@ -36,9 +37,9 @@ def embedding(zoo: Zoo, seed: int = 0, tell: Tell = lambda doing: None) -> pd.Da
         raise NotForThisZooError(f"{count} snapshots are too few to embed: at least {COMPONENTS + 1} are needed")
     which = np.arange(1, snapshots + 1)
     chunks = lambda: _chunks(zoo, numbers, which)  # noqa: E731 (each pass reads anew)
-    found = components(chunks, COMPONENTS, seed, tell)
+    found = components(chunks, COMPONENTS, seed, within(tell, "embedding", 0, 0.5))
     scores = np.concatenate([(chunk - found.mean) @ found.vectors for chunk in chunks()])  # (N * S, 10)
-    tell(f"embedding {count:,} points")
+    tell(Doing(f"embedding {count:,} points", 0.5))
     points, method = _plane(scores, seed)
     table = pd.DataFrame({"net": np.repeat(numbers, snapshots), "snapshot": np.tile(which, len(numbers))})
     table[["x", "y"]] = points

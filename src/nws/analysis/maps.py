@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 from nws.analysis.study import Study
 from nws.evaluation import Fitted, fits
 from nws.inputs import Inputs
+from nws.progress import Doing, within
 from nws.protocol import Task
 from nws.representations import Cache, Representation
 
@@ -43,13 +45,17 @@ class Grid:
             return self.weights(net, part)
         return self._shown.get((representation, net, part), lambda: representation.of_slices(self.weights(net, part)))
 
-    def accuracy(self, fitted: Iterable[Fitted], name: str, part: str) -> pd.DataFrame:
+    def accuracy(
+        self, fitted: Sequence[Fitted], name: str, part: str, tell: Callable[[str], None] = lambda doing: None
+    ) -> pd.DataFrame:
         """position, snapshot, accuracy, n, chance: the share of test nets read rightly in each place, over all rounds."""
         labels = self.zoo.index[name].map(self.zoo.properties[name].label)
         hits = np.zeros(self.positions * len(self.snapshots))
         tests, nets = 0, set()
+        of = sum(len(one.drawn.test) for one in fitted)
         for one in fitted:
-            for net in one.drawn.test.tolist():
+            for k, net in enumerate(one.drawn.test.tolist()):
+                tell(Doing(f"net {tests + k + 1:,} of {of:,} on {self.positions} positions", (tests + k) / of))
                 hits += one.meta.predict(self.shown(one.meta.representation, net, part)) == labels[net]
             tests += len(one.drawn.test)
             nets |= set(one.drawn.test.tolist())
@@ -83,11 +89,13 @@ def maps(
     read = {SVM: study.asked([study.local(name, part=part) for name in names for part in parts])}
     learned = [study.local(name, part=part) for name in study.for_dmc(names) for part in study.effort.dmc_parts if part in parts]
     read["dmc"] = study.possible(learned)
-    pieces = [
-        study.piece(f"map-{t.property}-{meta}-{t.part}", partial(_map, study, grids[meta], t, fitted), **settings[meta])
-        for meta, fitted in ((SVM, partial(_svms, study, svm_rounds)), ("dmc", partial(_dmc, study)))
-        for t in read[meta]
-    ]
+    fitted: dict[str, Callable[[Study, Task], Iterable[Fitted]]] = {SVM: partial(_svms, svm_rounds), "dmc": _dmc}
+    asked = [(meta, task) for meta in (SVM, "dmc") for task in read[meta]]
+    pieces = []
+    for k, (meta, task) in enumerate(asked):
+        mine = replace(study, tell=within(study.tell, f"map {k + 1} of {len(asked)}", k / len(asked), (k + 1) / len(asked)))
+        make = partial(_map, mine, grids[meta], task, fitted[meta])
+        pieces.append(mine.piece(f"map-{task.property}-{meta}-{task.part}", make, **settings[meta]))
     frame = pd.concat(pieces, ignore_index=True)
     frame.attrs["notes"] = (
         [] if length == study.effort.slice_length else [f"slices of {length:,} weights, no net has {study.effort.slice_length:,}"]
@@ -95,7 +103,7 @@ def maps(
     return frame
 
 
-def _svms(study: Study, rounds: int, task: Task) -> Iterable[Fitted]:
+def _svms(rounds: int, study: Study, task: Task) -> Iterable[Fitted]:
     return fits(SVM, task, study.inputs, rounds=rounds, tell=study.tell)
 
 
@@ -103,10 +111,11 @@ def _dmc(study: Study, task: Task) -> Iterable[Fitted]:
     return [study.first_dmc(task)]
 
 
-def _map(study: Study, grid: Grid, task: Task, fitted: Callable[[Task], Iterable[Fitted]]) -> pd.DataFrame:
-    rounds, name, part = list(fitted(task)), task.property, task.part
-    study.tell(f"{name}, {part}: {len(rounds)} rounds on {grid.positions} positions")
-    frame = grid.accuracy(rounds, name, part)
+def _map(study: Study, grid: Grid, task: Task, fitted: Callable[[Study, Task], Iterable[Fitted]]) -> pd.DataFrame:
+    name, part = task.property, task.part
+    learning = replace(study, tell=within(study.tell, "learning", 0, 0.5))
+    rounds = list(fitted(learning, task))
+    frame = grid.accuracy(rounds, name, part, within(study.tell, f"{name}, {part}", 0.5, 1))
     meta = SVM if rounds[0].meta.representation.table else "dmc"
     for column, value in (("part", part), ("meta", meta), ("property", name)):
         frame.insert(0, column, value)

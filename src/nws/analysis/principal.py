@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nws.progress import Doing
+
 Chunks = Callable[[], Iterable[np.ndarray]]
 
 BLOCK = 16  # vectors multiplied at a time: the first ten converge faster in a block that is larger than ten
@@ -44,7 +46,7 @@ def components(chunks: Chunks, count: int, seed: int = 0, tell: Callable[[str], 
     basis, images = np.empty((size, 0)), np.empty((size, 0))
     found = None
     for done in range(1, PASSES + 1):
-        tell(f"principal components, pass {done}")
+        tell(Doing(f"principal components, pass {done} of at most {PASSES}", (done - 1) / PASSES))
         fresh = _orthonormal(start, basis)
         basis = np.hstack([basis, fresh])
         images = np.hstack([images, _times_covariance(chunks, mean, n, fresh)])

@@ -12,6 +12,7 @@ from scipy import stats
 
 from nws import images
 from nws.errors import NwsError
+from nws.progress import Doing
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, converged_mask
@@ -66,9 +67,9 @@ def curves(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
     frame = zoo.index
     sides = ("train", "validation", "test")
     rows: list[tuple[object, ...]] = []
-    for number, dataset in zip(frame.index.tolist(), image_sets(frame).tolist(), strict=True):
-        if number % 100 == 0:
-            tell(f"reading accuracies of net {number}")
+    for done, (number, dataset) in enumerate(zip(frame.index.tolist(), image_sets(frame).tolist(), strict=True)):
+        if done % 100 == 0:
+            tell(Doing(f"reading accuracies, net {done + 1:,} of {len(frame):,}", done / len(frame)))
         epoch, _ = zoo.records(number)
         last, known = max(int(epoch[-1]), 1), zoo.measured(number)
         nothing = np.full(len(epoch), np.nan)

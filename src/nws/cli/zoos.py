@@ -204,11 +204,11 @@ def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")]
 def demo(
     *,
     out: Annotated[Path, Parameter(help="Folder everything goes to.")] = Path("nws-demo"),
-    nets: Annotated[int, Parameter(help="Nets to train.")] = 72,
+    nets: Annotated[int, Parameter(help="Nets to train.")] = 300,
     workers: Annotated[int | None, Parameter(help="Processes; default: one per core.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The whole story in minutes: train a small zoo on handwritten digits, read four training choices back from the weights."""
+    """The whole story in minutes: train a small zoo on handwritten digits, read choices and accuracy back from the weights."""
     from nws import demo as story
     from nws import terminal
 

@@ -13,6 +13,7 @@ from nws.analysis import statistics
 from nws.errors import NwsError
 from nws.families.space import Property
 from nws.figures.reading import effort
+from nws.progress import within
 from nws.report import findings, glance
 from nws.report.packing import packed, plain, quantised, rows
 from nws.report.tables import Tables
@@ -53,7 +54,7 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
     if frame.empty:
         raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
     known = zoo.properties
-    table, method = _plane(zoo, source, tell)
+    table, method = _plane(zoo, source, within(tell, "the picture", 0, 0.9))
     found = {name: source.read(name, needs) for name, (needs, _) in _SECTIONS.items()}
     maps = source.read("maps", _MAP)
     sections = {name: None if t is None else rows(t, sum(_SECTIONS[name], ())) for name, t in found.items()}
@@ -70,7 +71,7 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
         "settings": {"seed": zoo.seed, "images": sorted(zoo.images), **zoo.settings},
         "colour": findings.clearest(shared) or ("test_accuracy" if frame["test_accuracy"].notna().any() else "progress"),
         "nets": _nets(frame, known, zoo.family.measures[1:]),
-        "curves": _curves(frame, _curve_table(zoo, source, tell)),
+        "curves": _curves(frame, _curve_table(zoo, source, within(tell, "curves", 0.9, 1))),
         "plane": None if table is None else _points(frame, table),
         "method": method,
         "shared": {name: list(pair) for name, pair in shared.items()},

@@ -9,6 +9,7 @@ import numpy as np
 
 from nws import features
 from nws.errors import NwsError
+from nws.progress import Doing
 from nws.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _part_plane(zoo: Zoo, where: list[tuple[int, int]], part: str, tell: Callabl
     out = np.empty((len(where), 2))
     for i, vector in enumerate(_vectors(zoo, where, part)):
         if i % 1000 == 0:
-            tell(f"placing snapshots, {i:,} of {len(where):,}")
+            tell(Doing(f"placing snapshots, {i:,} of {len(where):,}", i / len(where)))
         out[i] = (_direction(vector) - centre) @ axes
     return out
 
@@ -75,8 +76,9 @@ def _statistics_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[st
     from scipy.stats import rankdata
 
     found = []
-    for number in dict.fromkeys(net for net, _ in where):
-        tell(f"statistics of net {number}")
+    numbers = list(dict.fromkeys(net for net, _ in where))
+    for done, number in enumerate(numbers):
+        tell(Doing(f"statistics of weights, net {done + 1:,} of {len(numbers):,}", done / len(numbers)))
         found.append(features.statistics(zoo.theta(number)))
     ranks = rankdata(np.concatenate(found), axis=0) / len(where) - 0.5  # (n, 16)
     _, axes = np.linalg.eigh(np.cov(ranks.T))

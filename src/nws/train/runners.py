@@ -13,7 +13,7 @@ from nws.families import CNN2020
 from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net
-from nws.threads import cores
+from nws.threads import chosen_by_user, cores
 from nws.train.loop import Engine, Job, MakeEngine, Progress, Schedule, train_net
 from nws.train.pool import GivenUp, in_processes
 
@@ -157,11 +157,12 @@ def _trained(engine: str, schedule: Schedule, job: Job, images: ImageSet, tell: 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread per net: several in one small net lose more than they win, and the sums would depend on their number."""
+    """One thread per net, unless the user chose a number: several in one small net lose more than they win, and the sums depend on
+    their number."""
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(chosen_by_user() or 1)
     torch.set_flush_denormal(True)  # vanishing moments of Adam otherwise cost up to a hundred times an ordinary product
     try:
         yield
