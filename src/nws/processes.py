@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
@@ -44,16 +45,36 @@ class Lost:
     why: str
 
 
+def preloading(modules: Sequence[str]) -> Any:
+    """A context whose workers have imported these modules already, the first import beginning now, beside what the caller does.
+
+    Importing PyTorch and scikit-learn takes each worker two seconds; a copy of a process that has them takes none. Only where the
+    system can do that, and for the first modules that a process asks for; else workers are started from nothing.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    with ExitStack() as stack:
+        stack.enter_context(_script_out_of_sight())
+        stack.enter_context(_interrupts_held())
+        stack.enter_context(threads.for_children(threads.chosen_by_user() or 1))
+        forkserver.ensure_running()
+    return context
+
+
 class Pool:
     """`workers` processes, started when they are first asked for, that live until `close`.
 
     prepare   called once in each worker: what it returns is the `state` of all its tasks
     tries     of a task whose worker dies
+    preload   modules that all workers need: imported once, by a process of one thread that workers are copied from (`preloading`)
     """
 
-    def __init__(self, workers: int, prepare: Callable[[], Any], tries: int = 1):
+    def __init__(self, workers: int, prepare: Callable[[], Any], tries: int = 1, preload: Sequence[str] = ()):
         self.workers, self.prepare, self.tries = workers, prepare, tries
-        self.context = multiprocessing.get_context("spawn")  # fork would copy a process whose threads hold locks
+        # Fork would copy a process whose threads hold locks.
+        self.context: Any = preloading(preload) if preload else multiprocessing.get_context("spawn")
         self.started: dict[Connection, Any] = {}  # -> process
         self.ready: set[Connection] = set()
         self.lent: dict[Hashable, tuple[Callable[..., Any], tuple[Any, ...]]] = {}

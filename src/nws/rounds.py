@@ -17,9 +17,10 @@ from nws.processes import Lost, Pool, Task, refuse_what_cannot_be_sent
 from nws.progress import Doing, Pace
 from nws.protocol import Round
 from nws.questions import Question
+from nws.vocabulary import WORKERS_NEED
 from nws.zoo import Zoo
 
-ALONE = 1.0  # seconds of work that are done here before workers are started, who take two to be ready
+ALONE = 0.3  # seconds of work that are done here before workers are started: little work is over before they are ready
 _CHUNK = 8  # nets whose statistics are one piece of work
 _CHUNK_GUESS = 0.3
 
@@ -168,7 +169,7 @@ def _spread(
 
 def _pool(inputs: Inputs) -> Pool:
     if inputs.pool is None:
-        inputs.pool = Pool(inputs.workers, partial(_prepared, inputs.zoo, inputs.seed, inputs.test_slices))
+        inputs.pool = Pool(inputs.workers, partial(_prepared, inputs.zoo, inputs.seed, inputs.test_slices), preload=WORKERS_NEED)
     return inputs.pool
 
 

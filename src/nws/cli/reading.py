@@ -12,7 +12,8 @@ from nws.cli.app import Json, Workers, ZooPath, app, named, positive, print_json
 from nws.errors import NwsError, imported
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
-from nws.vocabulary import MEASURED, META_CLASSIFIERS
+from nws.processes import preloading
+from nws.vocabulary import MEASURED, META_CLASSIFIERS, WORKERS_NEED
 
 if TYPE_CHECKING:
     from nws.protocol import Task
@@ -116,9 +117,11 @@ def classify(
     }
     tasks = _tasks(opened, properties, options)
     metas = _metas(opened, meta, model or [], isinstance(length, int))
+    settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
+    if processes > 1:
+        preloading(WORKERS_NEED)  # beside the imports of this process
     from nws import results, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
-    settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
     with terminal.progress(quiet=as_json) as tell, Inputs(opened, seed, workers=processes) as inputs:
         rows = results.classify(inputs, tasks, metas, rounds=rounds, out=out, settings=settings, tell=tell)
     if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
