@@ -35,7 +35,7 @@ import numpy as np
 from nws import FIXED, Layout, Net, Task, Zoo, importers
 from nws.families import cnn2020 as cnn
 from nws.legacy.files import write_run
-from nws.legacy.tables import write_table
+from nws.legacy.split_tables import write_table
 from nws.zoo.netfile import encode, net_path
 
 SMALL = Layout(

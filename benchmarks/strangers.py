@@ -88,7 +88,7 @@ def _runs_2020(folder: Path) -> None:
 
     from nws.families import cnn2020 as cnn
     from nws.legacy.files import write_run
-    from nws.legacy.tables import write_table
+    from nws.legacy.split_tables import write_table
 
     hp = FIXED.net(0, 0).with_(filter_size=3, width_conv=1, width_fc=8)
     layout = cnn.layout(hp)

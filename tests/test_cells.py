@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nws import tables
 from nws.cells import csv_of, guarded, unguarded
 from nws.exporters.job import table
-from nws.importers.tables import read
+from nws.importers.csv_rows import read
 from nws.legacy.files import csv_text
 
 FORMULAS = [

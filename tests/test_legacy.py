@@ -12,7 +12,7 @@ import nws
 from nws import FIXED, HyperParameters, Net, NwsError
 from nws.families import cnn2020 as cnn
 from nws.legacy import import_weights, read_table, write_run, write_table
-from nws.legacy.tables import COLUMNS
+from nws.legacy.split_tables import COLUMNS
 
 TINY = FIXED.net(0, 0).with_(dataset="mnist", filter_size=3, width_conv=1, depth_fc=1, width_fc=2, optimizer="adam")
 

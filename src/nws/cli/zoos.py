@@ -170,11 +170,11 @@ def annotate(
     import pandas as pd
 
     from nws import terminal
-    from nws.importers import tables
+    from nws.importers import csv_rows
     from nws.recorded import parsed
     from nws.zoo import Zoo
 
-    opened, rows = Zoo(zoo), tables.read(table)
+    opened, rows = Zoo(zoo), csv_rows.read(table)
     if not rows or "net" not in rows[0][1]:
         raise NwsError(f"{table} needs a column net, with a row per net")
     cells = [{name: parsed(cell) for name, cell in row.items()} for _, row in rows]

@@ -9,7 +9,7 @@ from nws.errors import NwsError
 from nws.exporters.job import Job
 from nws.families.cnn2020 import HyperParameters
 from nws.legacy.files import csv_text, write_run
-from nws.legacy.tables import HEADER, table_row
+from nws.legacy.split_tables import HEADER, table_row
 from nws.zoo.splits import SPLITS
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nws.errors import NwsError
-from nws.importers import tables
+from nws.importers import csv_rows
 from nws.importers.source import Imported, Item, Moment, Source, file_fingerprint, fingerprint, fraction, net_of, seconds
 from nws.recorded import Value, parsed
 from nws.weights import SUFFIXES, ordered, sharded
@@ -60,7 +60,7 @@ def open_source(path: Path, table: Path | None = None) -> Source:
 
 def _from_table(table: Path, folder: Path) -> list[Row]:
     rows = []
-    for line, cells in tables.read(table):
+    for line, cells in csv_rows.read(table):
         if not cells.get("path", "").strip():
             raise NwsError(f"{shown(table)}, line {line}: names no path: give the table a column `path`")
         values = {name: (cell if name == "path" else parsed(cell)) for name, cell in cells.items() if name}

@@ -13,7 +13,7 @@ from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import HyperParameters
 from nws.importers.source import Imported, Item, Source, file_fingerprint, fingerprint
 from nws.legacy.files import Run
-from nws.legacy.tables import Row, read_meta, scan_table
+from nws.legacy.split_tables import Row, read_meta, scan_table
 from nws.net import Net
 from nws.recorded import printable
 from nws.weights.checkpoint import shown

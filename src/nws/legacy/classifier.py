@@ -13,7 +13,7 @@ from nws.families.cnn2020 import FIXED, MAIN, HyperParameters
 from nws.images import ImageSet
 from nws.legacy.files import make_folder, refuse_existing, write_run
 from nws.legacy.flags import Flag, exit_code, parse, show
-from nws.legacy.tables import COLUMNS
+from nws.legacy.split_tables import COLUMNS
 from nws.net import Net
 from nws.train import Job, Progress, Schedule, train
 

@@ -17,7 +17,7 @@ from nws.layout import PARTS
 from nws.legacy.files import make_folder
 from nws.legacy.flags import Flag, exit_code, parse, show
 from nws.legacy.nets import Nets, Question, load, marks, said, scores, split_validation
-from nws.legacy.tables import PROPS, options_of, property_at, read_table
+from nws.legacy.split_tables import PROPS, options_of, property_at, read_table
 
 _LINES = 50  # of progress in one training
 FLAGS = (

@@ -11,7 +11,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.families.space import Property
-from nws.legacy.tables import Row, Table, Tell, balanced, options_of
+from nws.legacy.split_tables import Row, Table, Tell, balanced, options_of
 
 SLICES = 10  # evenly spread over each vector when accuracies are measured
 

@@ -1,7 +1,7 @@
 """Strangers' files of weights, read without running anything that they contain.
 
 checkpoint.py   Checkpoint, what reading yields, and Limits, what is refused before it is read
-reading.py      which format a file has
+formats.py      which format a file has
 state.py        nested training states -> named arrays
 nets.py         which nets a file holds, and which of them is read
 archive.py      zip archives: what they claim is checked before they are opened
@@ -18,7 +18,7 @@ named.py        what is no weights that nws reads: its right name and the way ou
 """
 
 from nws.weights.checkpoint import Checkpoint, Limits
+from nws.weights.formats import SUFFIXES, read
 from nws.weights.order import Ordered, ordered
-from nws.weights.reading import SUFFIXES, read
 
 __all__ = ["SUFFIXES", "Checkpoint", "Limits", "Ordered", "ordered", "read"]
