@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -66,6 +68,22 @@ class Checkpoint:
     def size(self) -> int:
         """Numbers in all arrays together."""
         return sum(array.size for array in self.arrays.values())
+
+
+class Cursor:
+    """Reads on in the bytes of a file; ValueError where it claims more than there is."""
+
+    def __init__(self, data: bytes | mmap.mmap):
+        self.data, self.at = data, 0
+
+    def take(self, length: int) -> bytes:
+        if length > len(self.data) - self.at:
+            raise ValueError(f"{length:,} bytes are claimed where {len(self.data) - self.at:,} are left")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def number(self, format_: str) -> Any:
+        return struct.unpack(format_, self.take(struct.calcsize(format_)))[0]
 
 
 def check_declared(path: Path, shapes: Iterable[tuple[str, tuple[int, ...], int]], limits: Limits) -> None:

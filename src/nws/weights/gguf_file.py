@@ -16,7 +16,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.recorded import printable
-from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_file, shown
+from nws.weights.checkpoint import Checkpoint, Cursor, Limits, check_declared, check_file, shown
 from nws.weights.state import numbers_only
 
 MAGIC = b"GGUF"
@@ -34,21 +34,7 @@ _QUANTISED = {
 }  # fmt: skip
 
 
-class _Header:
-    """Reads on in a file's header; ValueError where it claims more than there is."""
-
-    def __init__(self, data: mmap.mmap):
-        self.data, self.at = data, 0
-
-    def take(self, length: int) -> bytes:
-        if length > len(self.data) - self.at:
-            raise ValueError(f"{length:,} bytes are claimed where {len(self.data) - self.at:,} are left")
-        self.at += length
-        return self.data[self.at - length : self.at]
-
-    def number(self, format_: str) -> Any:
-        return struct.unpack(format_, self.take(struct.calcsize(format_)))[0]
-
+class _Header(Cursor):
     def text(self) -> str:
         return self.take(self.number("<Q")).decode("utf-8", "surrogateescape")
 

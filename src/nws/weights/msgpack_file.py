@@ -19,7 +19,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.recorded import printable
-from nws.weights.checkpoint import Checkpoint, Limits, check_declared, check_file, shown
+from nws.weights.checkpoint import Checkpoint, Cursor, Limits, check_declared, check_file, shown
 from nws.weights.flax_names import named
 from nws.weights.state import numbers_only
 
@@ -53,20 +53,12 @@ class _Array:
         return values.reshape(self.shape)
 
 
-class _Parser:
+class _Parser(Cursor):
     """One value after the other; ValueError, struct.error or IndexError for whatever is no msgpack."""
 
     def __init__(self, data: bytes | mmap.mmap):
-        self.data, self.at, self.left = data, 0, _MOST_VALUES
-
-    def take(self, length: int) -> bytes:
-        if length > len(self.data) - self.at:
-            raise ValueError(f"{length:,} bytes are claimed where {len(self.data) - self.at:,} are left")
-        self.at += length
-        return self.data[self.at - length : self.at]
-
-    def number(self, format_: str) -> Any:
-        return struct.unpack(format_, self.take(struct.calcsize(format_)))[0]
+        super().__init__(data)
+        self.left = _MOST_VALUES
 
     def value(self, depth: int = 0) -> Any:
         self.left -= 1
