@@ -9,7 +9,7 @@ import pytest
 from test_cli import nws  # noqa: F401
 from test_weights import write_safetensors
 
-from nws import NwsError
+from nws import NwsError, Zoo, importers
 from nws.importers import checkpoints
 from nws.weights import read
 from nws.weights.nets import kind, told_apart
@@ -116,6 +116,25 @@ def test_parts_of_one_net_are_one_net(tmp_path, state):
     found = read(saved(tmp_path, state))
     assert found.size == sum(t.numel() for t in flat)
     assert len(found.names) == len(flat)
+
+
+def test_an_import_takes_the_named_net_of_each_file(tmp_path):
+    """What its message advises for a file with several nets."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for k in range(2):
+        sizes = {"actor.0": (4, 3), "critic.0": (5, 3)}
+        arrays = {f"{name}.weight": rng.normal(size=shape).astype("f4") for name, shape in sizes.items()}
+        arrays |= {f"{name}.bias": rng.normal(size=shape[0]).astype("f4") for name, shape in sizes.items()}
+        np.savez(tmp_path / f"in/{k}.npz", **arrays)
+    with pytest.raises(NwsError, match="actor"):
+        importers.fill(importers.open_source("checkpoints", tmp_path / "in"), tmp_path / "none")
+    for net, size in (("actor", 16), ("critic", 20)):
+        summary = importers.fill(importers.open_source("checkpoints", tmp_path / "in", net=net), tmp_path / net)
+        assert summary.imported == 2
+        assert Zoo(tmp_path / net).index["weights"].tolist() == [size, size]
+    with pytest.raises(NwsError, match="was made with"):
+        importers.fill(importers.open_source("checkpoints", tmp_path / "in", net="critic"), tmp_path / "actor")
 
 
 def test_the_same_nets_in_other_formats(tmp_path):

@@ -25,6 +25,9 @@ def import_(
         Path | None, Parameter(help="For checkpoints: a CSV file with a column path, and one column per property.")
     ] = None,
     root: Annotated[Path | None, Parameter(help="For nws2020: one more folder in which the table's paths may lie.")] = None,
+    net: Annotated[
+        str | None, Parameter(help="For checkpoints: which net of files that hold several (actor and critic ...).")
+    ] = None,
     strict: Annotated[
         bool, Parameter(negative="", help="Stop at the first net that cannot be read, instead of listing it.")
     ] = False,
@@ -35,7 +38,7 @@ def import_(
 
     with terminal.progress(quiet=as_json) as tell:
         tell("looking through the source")
-        opened = importers.open_source(kind, source, table=table, root=root)
+        opened = importers.open_source(kind, source, table=table, root=root, net=net)
         summary = importers.fill(opened, zoo, strict, terminal.counted(tell))
     if as_json:
         print_json(summary.to_dict())

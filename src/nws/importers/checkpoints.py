@@ -27,10 +27,11 @@ _MOST_FILES = 1_000_000
 Row = tuple[Path, dict[str, Value | None]]
 
 
-def open_source(path: Path, table: Path | None = None) -> Source:
+def open_source(path: Path, table: Path | None = None, net: str | None = None) -> Source:
     """path: a folder, a glob (models/*.pt), or a table; table: a CSV with a column `path`, relative to the folder.
 
-    Rows with the same `net` are snapshots of one net, in the order of `epoch`; without that column every file is a net.
+    net: which net of files that hold several. Rows with the same `net` are snapshots of one net, in the order of `epoch`; without
+    that column every file is a net.
     """
     path = path.absolute()
     folder = path.parent if any(c in path.name for c in "*?[") or path.is_file() else path
@@ -51,9 +52,12 @@ def open_source(path: Path, table: Path | None = None) -> Source:
     numbers: list[Any] = said if numbered else list(range(len(said)))
     listed = file_fingerprint(table) if table else fingerprint(str(file.relative_to(folder)) for file, _ in rows)
 
+    if net is not None:
+        listed = fingerprint([listed, net])  # the other net of the same files is another source
+
     def items() -> Iterator[Item]:
         for number, name, group in zip(numbers, said, nets.values()):
-            yield Item(number, shown(group[0][0]), partial(_load, number, name, group, folder))
+            yield Item(number, shown(group[0][0]), partial(_load, number, name, group, folder, net))
 
     return Source(KIND, listed, len(nets), items)
 
@@ -99,12 +103,12 @@ def _inside(file: Path, folder: Path) -> Path:
     return resolved
 
 
-def _load(number: int, name: Any, rows: Sequence[Row], folder: Path) -> Imported:
+def _load(number: int, name: Any, rows: Sequence[Row], folder: Path, chosen: str | None) -> Imported:
     moments: list[Moment] = []
     notes: list[str] = []
     metadata: dict[str, Any] = {}
     for file, values in rows:
-        checkpoint = read_checkpoint(_inside(file, folder))
+        checkpoint = read_checkpoint(_inside(file, folder), net=chosen)
         weights = ordered(checkpoint)
         metadata = {key: parsed(v) if isinstance(v, str) else v for key, v in checkpoint.metadata.items()}
         epoch = values.get("epoch", metadata.get("epoch"))

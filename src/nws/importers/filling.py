@@ -47,18 +47,19 @@ class Summary:
         return asdict(self)
 
 
-_OPTIONS = {"checkpoints": "table", "nws2020": "root"}
+_OPTIONS = {"checkpoints": {"table", "net"}, "nws2020": {"root"}}
 
 
 def open_source(kind: str, path: str | Path, **options: str | Path | None) -> Source:
     """Look through a source without reading its weights. NwsError when it is none of that kind.
 
-    options  table: a CSV of properties for "checkpoints"; root: a further folder that the paths of "nws2020" may lie in
+    options  table: a CSV of properties for "checkpoints", net: which net of files that hold several (actor and critic ...);
+             root: a further folder that the paths of "nws2020" may lie in
     """
     if kind not in _OPENERS:
         raise unknown("kind", kind, KINDS)
-    given = {name: Path(value) for name, value in options.items() if value is not None}
-    if wrong := set(given) - {_OPTIONS.get(kind)}:
+    given: dict[str, Any] = {n: value if n == "net" else Path(value) for n, value in options.items() if value is not None}
+    if wrong := set(given) - _OPTIONS.get(kind, set()):
         raise NwsError(f"--{min(wrong)}: {kind} has no use for it, leave it out")
     return _OPENERS[kind](Path(path), **given)
 
