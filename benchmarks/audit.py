@@ -25,9 +25,9 @@ from nws import Task, Zoo, auditing
 from nws.auditing import Answer, Auditor, Specimen, examine
 from nws.auditing.auditor import UNFAMILIAR
 from nws.auditing.calibration import tempered
-from nws.inputs import Inputs
 from nws.layout import Layout
-from nws.metrics import expected_calibration_error
+from nws.tasks.inputs import Inputs
+from nws.tasks.metrics import expected_calibration_error
 from nws.zoo.netfile import net_path
 
 SNAPSHOTS = tuple(range(17, 21))  # as recipes/audit_models.py

@@ -74,17 +74,17 @@ class Watch:
         if not self.on:
             return
         if event in RUNNING or (event == "exec" and given[0].co_filename == "<string>" and not importing()):
-            self.tell("executed", event, given)
+            self.on_progress("executed", event, given)
         if event == "open" and isinstance(given[0], str | bytes | os.PathLike):
             path = os.path.realpath(os.fsdecode(given[0]))
             writes = bool((given[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
             if not path.startswith(self.scratch) and (writes or not path.startswith(self.readable)):
-                self.tell("outside", event, given)
+                self.on_progress("outside", event, given)
         changes = event in CHANGING and isinstance(given[0], str | bytes | os.PathLike)
         if changes and not os.path.abspath(os.fsdecode(given[0])).startswith(self.scratch):
-            self.tell("outside", event, given)
+            self.on_progress("outside", event, given)
 
-    def tell(self, kind: str, event: str, given: tuple[Any, ...]) -> None:
+    def on_progress(self, kind: str, event: str, given: tuple[Any, ...]) -> None:
         self.seen.append(kind)
         raise Forbidden(f"{event} {str(given)[:100]}")
 

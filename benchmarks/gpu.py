@@ -234,14 +234,14 @@ def nets_per_hour(hps: list[Any], n: int, seconds: float, sizes: Sizes, rate: fl
 
     from nws.bench.subject import operations, random_pictures
     from nws.train import Job, Progress, Schedule
-    from nws.train.side_by_side import side_by_side
+    from nws.train.runners.side_by_side import side_by_side
 
     images = random_pictures(sizes.pictures, sizes.tests)
     jobs = [Job(i, hps[i % len(hps)]) for i in range(sizes.nets_per_stream * n)]
     said: dict[int, list[tuple[float, int]]] = defaultdict(list)  # net -> (time, images) after each epoch
     started = time.perf_counter()
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         now = time.perf_counter()
         said[progress.number].append((now, progress.images))
         if now - started > seconds:
@@ -249,7 +249,7 @@ def nets_per_hour(hps: list[Any], n: int, seconds: float, sizes: Sizes, rate: fl
 
     lanes = [lane(sizes, captured) for _ in range(n)]
     with contextlib.suppress(Enough):
-        for _ in side_by_side(jobs, {"noise": images}, Schedule(epochs=sizes.epochs), lanes, tell):
+        for _ in side_by_side(jobs, {"noise": images}, Schedule(epochs=sizes.epochs), lanes, on_progress):
             pass
     took = time.perf_counter() - started
     measured = {number: epochs for number, epochs in said.items() if len(epochs) > 2}

@@ -120,18 +120,18 @@ def _images(kind: str) -> Callable[[Path], None]:
 
 def _read_images(kind: str) -> Callable[[Path], None]:
     def read(folder: Path) -> None:
-        from nws.images import cifar, idx, stl10, svhn
+        from nws.images import formats
 
-        module = {"idx": idx, "cifar": cifar, "stl10": stl10, "mat": svhn}[kind]
+        readers = {"idx": formats.read_idx, "cifar": formats.read_cifar, "stl10": formats.read_stl10, "mat": formats.read_svhn}
         # By their names, not by the folder's order: pictures before labels.
-        module.read_split(sorted(folder.iterdir()))
+        readers[kind](sorted(folder.iterdir()))
 
     return read
 
 
 def _results(folder: Path) -> None:
-    from nws import results
-    from nws.protocol import Task
+    from nws.tasks import results
+    from nws.tasks.protocol import Task
 
     rng = np.random.default_rng(0)
     zoo = _spread(folder.with_name("zoo-of-results"), rng)
@@ -149,7 +149,7 @@ def _spread(path: Path, rng: np.random.Generator) -> Zoo:
 
 
 def _read_results(folder: Path) -> None:
-    from nws import results
+    from nws.tasks import results
 
     rows = results.load(folder / "results.json")
     results.table(rows)

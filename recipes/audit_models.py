@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from nws import Task, Zoo, auditing, terminal, threads
-from nws.inputs import Inputs
+from nws.tasks.inputs import Inputs
 
 SNAPSHOTS = tuple(range(17, 21))  # the last four, as the paper does for whole nets
 SLICE = 5000  # the paper's; shorter where the zoo's smallest nets are
@@ -30,11 +30,11 @@ def main(path: str, out: str, *more: str) -> None:
     asked = said.properties or guessed  # the others are read from the file
     rows = []
     shared = Inputs(zoo, test_slices=auditing.SLICES, workers=said.workers)  # the same models as with one, sooner
-    with terminal.progress() as tell, shared as inputs:
+    with terminal.progress() as on_progress, shared as inputs:
         for name in asked:
             for meta, slice_length in kinds.items():
                 task = Task(name, SNAPSHOTS, slice_length=slice_length)
-                made = auditing.learn(meta, task, inputs, reference=reference, tell=tell)
+                made = auditing.learn(meta, task, inputs, reference=reference, on_progress=on_progress)
                 made.save(Path(out) / f"{name}-{meta}")
                 rows.append((f"{name}, {meta}", terminal.calibration(made.calibration)))
     terminal.out.print(terminal.facts(rows, f"On held-out nets of {path}"))

@@ -24,9 +24,9 @@ def main(path: str, out: str, budget: str = "quick") -> None:
     settings = {"seed": SEED, "epochs": EPOCHS, "limit": LIMIT, "limit_test": LIMIT_TEST, "space": space}
     done = len(Zoo(path)) if Path(path, "zoo.json").exists() else 0
     with terminal.SamplingBar(NETS, done) as bar:
-        zoo = sample(path, space.sample(NETS, SEED), images=SETS, tell=bar, **settings)
-    with terminal.progress() as tell:
-        made = gallery.make(zoo, out, budget=budget, tell=tell, workers=threads.cores())
+        zoo = sample(path, space.sample(NETS, SEED), images=SETS, on_progress=bar, **settings)
+    with terminal.progress() as on_progress:
+        made = gallery.make(zoo, out, budget=budget, on_progress=on_progress, workers=threads.cores())
     terminal.out.print(terminal.gallery(made, str(path)))
     report.write(zoo, Path(out, "report.html"), out)
 

@@ -49,7 +49,7 @@ class Browser:
             wanted["goog:loggingPrefs"] = {"browser": "ALL", "performance": "ALL"}
             made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
             self.session = f"/session/{made['sessionId']}"
-            self.tell("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.folder))
+            self.on_progress("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.folder))
         except BaseException:
             self.__exit__()
             raise
@@ -74,15 +74,15 @@ class Browser:
             with error:
                 raise AssertionError(json.load(error)["value"]["message"].splitlines()[0]) from None
 
-    def tell(self, command: str, **parameters):
+    def on_progress(self, command: str, **parameters):
         """A command of the browser's own protocol."""
         return self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def open(self, page: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Open a file from disk and wait until it has drawn itself."""
-        self.tell("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+        self.on_progress("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
         wishes = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
-        self.tell("Emulation.setEmulatedMedia", features=[{"name": name, "value": value} for name, value in wishes.items()])
+        self.on_progress("Emulation.setEmulatedMedia", features=[{"name": name, "value": value} for name, value in wishes.items()])
         self.console(), self.requests()  # what an earlier page left
         self._call("POST", "/url", {"url": page.as_uri()})
         self.wait("return document.documentElement.dataset.ready === 'yes'")
@@ -141,5 +141,5 @@ class Browser:
 
     def picture(self, file: Path, whole: bool = False) -> None:
         """Save what is seen, or the whole page, as PNG."""
-        taken = self.tell("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        taken = self.on_progress("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         file.write_bytes(base64.b64decode(taken["data"]))

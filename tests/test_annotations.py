@@ -9,9 +9,10 @@ import pytest
 from fabricated import fabricated_zoo, tiny
 from written_zoo import written_zoo
 
-from nws import NwsError, Recorded, cli, results
-from nws.evaluation import evaluate
-from nws.protocol import Task
+from nws import NwsError, Recorded, cli
+from nws.tasks import results
+from nws.tasks.evaluation import evaluate
+from nws.tasks.protocol import Task
 from nws.zoo import Zoo, targets
 
 OWN = {"name": ["a", "b", "a"], "size": [3, 4, 5], "share": [0.5, np.nan, 0.25], "odd": [True, False, None]}

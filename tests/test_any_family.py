@@ -18,7 +18,7 @@ from nws.analysis import reading, statistics
 from nws.analysis.study import QUICK, Study
 from nws.families import Family, standard
 from nws.figures import style
-from nws.inputs import Inputs
+from nws.tasks.inputs import Inputs
 
 TINY = replace(QUICK, rounds=1, dmc_steps=2, slice_length=50, dmc_properties=("rule",))
 SETTINGS = {

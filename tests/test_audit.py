@@ -18,8 +18,8 @@ import nws
 from nws import auditing, meta
 from nws.auditing import reference
 from nws.auditing.reference import kind_statistics
-from nws.inputs import Inputs, Where
 from nws.report import audit_html, write_audit
+from nws.tasks.inputs import Inputs, Where
 from nws.zoo.netfile import net_path
 
 SLICE = 200
@@ -235,7 +235,7 @@ def test_a_net_shorter_than_a_slice_is_skipped(made, tmp_path):
 
 
 def test_a_model_of_classify_answers_but_is_not_trusted(made, written, tmp_path):
-    from nws.results import classify
+    from nws.tasks.results import classify
 
     classify(made.zoo, [nws.Task("optimizer", (SNAPSHOTS,))], ["svm-linear-16"], rounds=1, out=tmp_path / "results")
     (answer,) = nws.audit(written("net.pt"), tmp_path / "results").answers

@@ -132,7 +132,7 @@ def test_the_same_export_goes_on(zoo, tmp_path, kind):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        exporters.export(zoo, kind, stopped, tell=stop)
+        exporters.export(zoo, kind, stopped, on_progress=stop)
     exporters.export(zoo, kind, stopped)
     names = sorted(p.relative_to(stopped) for p in stopped.rglob("*") if p.is_file())
     assert names == sorted(p.relative_to(tmp_path / "whole") for p in (tmp_path / "whole").rglob("*") if p.is_file())

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import skew
 
 import nws
-from nws.features import MEASURES, STATISTICS, feature_names, layer_statistics, statistics
+from nws.representations.statistics import MEASURES, STATISTICS, feature_names, layer_statistics, statistics
 
 FIXED = nws.cnn.layout(nws.FIXED.net(0, 0))
 PLAIN = nws.cnn.layout(nws.MAIN.net(0, 0).with_(batch_norm=False))

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nws import figures, results
-from nws.protocol import Result
+from nws import figures
+from nws.tasks import results
+from nws.tasks.protocol import Result
 
 
 def result(name, meta, accuracy, **changes):

@@ -43,7 +43,7 @@ def test_a_second_call_makes_nothing(made):
     zoo, folder, _ = made
     before = times(folder)
     told = []
-    assert not any(figure.fresh for figure in gallery.make(zoo, folder, NAMES, tell=told.append))
+    assert not any(figure.fresh for figure in gallery.make(zoo, folder, NAMES, on_progress=told.append))
     assert not told
     assert times(folder) == before
 

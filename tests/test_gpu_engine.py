@@ -14,7 +14,7 @@ from nws.families import cnn2020 as cnn
 from nws.images import ImageSet
 from nws.train import Job, Progress, Schedule, train, train_net
 from nws.train.gpu_engine import PIECE, WARM, GpuEngine
-from nws.train.side_by_side import side_by_side
+from nws.train.runners.side_by_side import side_by_side
 from nws.train.torch_engine import OPTIMIZERS, TorchEngine
 
 SMALL = nws.MAIN.with_(filter_size=[3, 5], width_conv=[1, 2], width_fc=[8, 16], batch_size=[16, 32], dataset=["toy", "tiny"])

@@ -18,9 +18,10 @@ from image_files import write_idx
 from test_hostile_weights import Evil, safetensors, tensor
 from test_weights import WRITERS, small_net
 
-from nws import FIXED, NwsError, importers, results, tables
-from nws.images import idx
+from nws import FIXED, NwsError, importers, tables
+from nws.images import formats
 from nws.report.tables import Tables
+from nws.tasks import results
 from nws.weights import ordered, read
 from nws.weights.safetensors_file import read as read_safetensors
 from nws.zoo import Zoo
@@ -121,7 +122,7 @@ def test_a_gzip_bomb_of_a_table_or_an_image_set(tmp_path):
     pictures, labels = write_idx(tmp_path / "set", np.zeros((10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8))
     header = struct.pack(">4I", 0x803, 1 << 20, 28, 28)
     pictures.write_bytes(gzip.compress(header + bytes(1 << 20), mtime=0))
-    assert "which it cannot" in refused(idx.read_split, (pictures, labels))
+    assert "which it cannot" in refused(formats.read_idx, (pictures, labels))
     foreign_files.small_cnn_zoo(tmp_path / "small", nets=1)
     (tmp_path / "small/metrics.csv.gz").write_bytes(gzip.compress(b"a" * (4 << 20), 1))
     refused(importers.open_source, "small-cnn-zoo", tmp_path / "small")

@@ -14,7 +14,7 @@ from scipy.io import savemat
 
 from nws import images
 from nws.errors import NwsError
-from nws.images import cifar, idx, stl10, svhn
+from nws.images import formats
 from nws.images.sources import SOURCES
 
 SHARED = Path(os.environ.get("NWS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -29,21 +29,21 @@ def rng():
 def test_idx_round_trip_gzipped_or_not(tmp_path, rng):
     pictures, labels = rng.integers(0, 256, (7, 28, 28), np.uint8), np.array([3, 1, 4, 1, 5, 9, 2], np.uint8)
     for path, array in zip(write_idx(tmp_path, pictures, labels), (pictures, labels)):
-        assert_array_equal(idx.read(path, array.ndim), array)
+        assert_array_equal(formats.idx(path, array.ndim), array)
         plain = path.with_suffix("")
         plain.write_bytes(gzip.decompress(path.read_bytes()))
-        assert_array_equal(idx.read(plain, array.ndim), array)
+        assert_array_equal(formats.idx(plain, array.ndim), array)
 
 
 def test_cifar_is_upright_and_red_comes_first(tmp_path):
     pictures, labels = corner_pictures(32), np.array([7, 0, 9])
-    x, y = cifar.read_split([write_cifar(tmp_path / f"{i}.bin", pictures, labels) for i in range(2)])
+    x, y = formats.read_cifar([write_cifar(tmp_path / f"{i}.bin", pictures, labels) for i in range(2)])
     assert_array_equal(x, np.concatenate([pictures, pictures]))
     assert_array_equal(y, [7, 0, 9, 7, 0, 9])
 
 
 def test_stl10_is_upright_and_counts_from_zero(tmp_path):
-    x, y = stl10.read_split(write_stl10(tmp_path, corner_pictures(96), np.array([1, 10, 5])))
+    x, y = formats.read_stl10(write_stl10(tmp_path, corner_pictures(96), np.array([1, 10, 5])))
     assert_array_equal(x, corner_pictures(32))
     assert_array_equal(y, [0, 9, 4])
 
@@ -51,8 +51,8 @@ def test_stl10_is_upright_and_counts_from_zero(tmp_path):
 def test_stl10_takes_the_rounded_mean_of_nine_pixels(rng):
     x = rng.integers(0, 256, (2, 96, 96, 3), np.uint8)
     means = x.reshape(2, 32, 3, 32, 3, 3).mean((2, 4))
-    assert_array_equal(stl10.reduce(x), np.round(means))  # ninths are never halves
-    assert stl10.reduce(np.full_like(x, 255)).min() == 255
+    assert_array_equal(formats.thirds(x), np.round(means))  # ninths are never halves
+    assert formats.thirds(np.full_like(x, 255)).min() == 255
 
 
 def test_svhn_is_upright_and_ten_is_zero(tmp_path):
@@ -60,7 +60,7 @@ def test_svhn_is_upright_and_ten_is_zero(tmp_path):
         y = np.array([[10], [1], [9]], kind)
         content = {"other": ["text"], "X": corner_pictures(32).transpose(1, 2, 3, 0), "y": y}
         savemat(tmp_path / "a.mat", content, do_compression=compressed)
-        pictures, labels = svhn.read_split([tmp_path / "a.mat"])
+        pictures, labels = formats.read_svhn([tmp_path / "a.mat"])
         assert_array_equal(pictures, corner_pictures(32))
         assert_array_equal(labels, [0, 1, 9])
         assert labels.dtype == np.uint8
@@ -96,14 +96,14 @@ def test_real_files_have_the_known_classes(name):
 
 @needs_shared
 def test_mnist_has_its_published_mean_and_spread():
-    x = idx.read(SHARED / "data" / "mnist" / MNIST[0], 3)
+    x = formats.idx(SHARED / "data" / "mnist" / MNIST[0], 3)
     assert abs(x.mean() / 255 - 0.1307) < 5e-5
     assert abs(x.std() / 255 - 0.3081) < 5e-5
 
 
 @needs_shared
 def test_cifar10_has_its_published_colours():
-    x, _ = cifar.read(SHARED / "data" / "cifar10" / "test_batch.bin")
+    x, _ = formats.cifar(SHARED / "data" / "cifar10" / "test_batch.bin")
     assert_array_equal(np.round(x.mean((0, 1, 2)) / 255, 4), [0.4942, 0.4851, 0.4504])
 
 
@@ -236,7 +236,7 @@ def test_a_mat_file_cut_anywhere_is_refused(compressed, tmp_path, rng):
     for size in range(0, len(content) - 1, 997):
         cut.write_bytes(content[:size])
         with pytest.raises(NwsError, match=r"cut\.mat"):
-            svhn.read_split([cut])
+            formats.read_svhn([cut])
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -249,7 +249,7 @@ def test_altered_bytes_in_a_mat_file_end_in_one_line(compressed, tmp_path, rng):
         content[rng.integers(100, 280)] = rng.integers(0, 256)  # where headers are
         altered.write_bytes(content)
         try:
-            svhn.read_split([altered])
+            formats.read_svhn([altered])
         except NwsError as error:
             refusals.append(str(error))
     assert len(refusals) > 50
@@ -265,4 +265,4 @@ def test_a_mat_file_that_unpacks_to_far_more_than_it_should_is_not_unpacked(tmp_
     packed = zlib.compress(bytes(inside))
     (tmp_path / "bomb.mat").write_bytes(content[:128] + struct.pack("<2I", 15, len(packed)) + packed)
     with pytest.raises(NwsError, match="an element claims 6,144,000 bytes"):
-        svhn.read_split([tmp_path / "bomb.mat"])
+        formats.read_svhn([tmp_path / "bomb.mat"])

@@ -5,11 +5,11 @@ import pytest
 from test_study import TINY
 from written_zoo import SPACE, written_zoo
 
-from nws import features
 from nws.analysis.importance import importance, importance_local
 from nws.analysis.study import Study
-from nws.inputs import Inputs
+from nws.representations import statistics as features
 from nws.tables import NotForThisZooError
+from nws.tasks.inputs import Inputs
 
 
 @pytest.fixture(scope="module")

@@ -164,7 +164,7 @@ def test_an_interrupted_import_goes_on_to_the_same_zoo(tmp_path):
 
     source = importers.open_source("checkpoints", folder)
     with pytest.raises(KeyboardInterrupt):
-        importers.fill(source, tmp_path / "zoo", tell=stop)
+        importers.fill(source, tmp_path / "zoo", on_progress=stop)
     assert Zoo(tmp_path / "zoo").numbers() == [0, 1]
     imported("checkpoints", folder, tmp_path / "zoo")
     imported("checkpoints", folder, tmp_path / "at_once")

@@ -10,10 +10,10 @@ from written_zoo import SNAPSHOTS, written_zoo
 
 from nws.analysis.maps import SVM, Grid, maps
 from nws.analysis.study import Study
-from nws.evaluation import Fitted
-from nws.inputs import Inputs
-from nws.protocol import Round
 from nws.representations import named
+from nws.tasks.evaluation import Fitted
+from nws.tasks.inputs import Inputs
+from nws.tasks.protocol import Round
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import nws
-from nws.features import statistics
 from nws.meta import DMC, METAS, SVM, load, make, save
 from nws.meta.dmc import _absolute_error, _random_slice, architecture, module
 from nws.meta.fit import epochs, falling, settle_norms
+from nws.representations.statistics import statistics
 
 LENGTH = 60  # of the slices here
 QUICK = {"slice_length": LENGTH, "batch_size": 8, "max_steps": 3}

@@ -18,8 +18,8 @@ from torch import nn
 
 import nws
 from nws import NwsError, Results, Task
-from nws.features import statistics
 from nws.meta import SVM, Reader, TorchReader, named
+from nws.representations.statistics import statistics
 
 FEW = {"images": "digits", "limit": 100, "limit_test": 30, "snapshots": 4, "epochs": 3, "workers": 1}
 

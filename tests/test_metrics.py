@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as theirs
 
-from nws import metrics
-from nws.metrics import ERROR, R2, TAU, Answers, estimate
+from nws.tasks import metrics
+from nws.tasks.metrics import ERROR, R2, TAU, Answers, estimate
 
 NUMBERS = st.lists(st.integers(0, 6), min_size=3, max_size=40)
 

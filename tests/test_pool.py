@@ -35,7 +35,7 @@ def test_the_net_of_a_killed_worker_is_trained_by_another(noise):
             os.kill(victim.pid, signal.SIGKILL)
 
     jobs, schedule = [Job(i, HP) for i in range(4)], Schedule(epochs=3)
-    nets = {net.number: net for net in train(jobs, {"noise": noise}, schedule, workers=2, tell=kill)}
+    nets = {net.number: net for net in train(jobs, {"noise": noise}, schedule, workers=2, on_progress=kill)}
     assert killed
     assert sorted(nets) == [0, 1, 2, 3]
     for alone in train(jobs, {"noise": noise}, schedule):
@@ -85,10 +85,10 @@ def test_workers_that_cannot_start_are_one_line(noise):
 
 
 def test_without_workers_a_net_that_does_not_fit_is_given_up_too(noise, monkeypatch):
-    def greedy(engine, schedule, job, images, tell):
+    def greedy(engine, schedule, job, images, on_progress):
         if job.number == 0:
             raise MemoryError
-        return whole(engine, schedule, job, images, tell)
+        return whole(engine, schedule, job, images, on_progress)
 
     whole = nws.train.runners._trained
     monkeypatch.setattr(nws.train.runners, "_trained", greedy)

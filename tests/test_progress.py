@@ -15,8 +15,8 @@ from nws.train import runners
 def said(monkeypatch, terminal, seconds):
     heard = io.StringIO()
     monkeypatch.setattr(bars, "console", Console(file=heard, force_terminal=terminal, width=120))
-    with bars.progress() as tell:
-        tell(Doing("one long step", 0.0))
+    with bars.progress() as on_progress:
+        on_progress(Doing("one long step", 0.0))
         time.sleep(seconds)
     return heard.getvalue()
 

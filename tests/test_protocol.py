@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 import nws
-from nws import results
 from nws.errors import NwsError
-from nws.evaluation import evaluate
 from nws.families import cnn2020 as cnn
-from nws.inputs import Inputs, Where
 from nws.net import HISTORY, Net
-from nws.protocol import Task, draw_round, interval
 from nws.representations import named
+from nws.tasks import results
+from nws.tasks.evaluation import evaluate
+from nws.tasks.inputs import Inputs, Where
+from nws.tasks.protocol import Task, draw_round, interval
 from nws.zoo import Zoo
 
 SPACE = nws.FIXED.with_(

@@ -6,10 +6,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_figures import result
 
-from nws import FIXED, features, results
+from nws import FIXED
 from nws.families import cnn2020 as cnn
 from nws.figures import importance, maps, reading
+from nws.representations import statistics as features
 from nws.tables import NotForThisZooError
+from nws.tasks import results
 
 NAMES = ("dataset", "optimizer", "initialization")
 

@@ -85,11 +85,11 @@ def test_other_images_under_the_same_name_are_refused(tmp_path):
 def test_nets_are_told_when_they_are_on_disk(tmp_path):
     on_disk = []
 
-    def tell(said):
+    def on_progress(said):
         if isinstance(said, nws.Net):
             on_disk.append((tmp_path / f"zoo/nets/000/{said.number:06d}.safetensors").is_file())
 
-    nws.sample(tmp_path / "zoo", SPACE.sample(2), images="digits", tell=tell, **QUICK)
+    nws.sample(tmp_path / "zoo", SPACE.sample(2), images="digits", on_progress=on_progress, **QUICK)
     assert on_disk == [True, True]
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from written_zoo import written_zoo
 
-from nws import results, tables
+from nws import tables
 from nws.analysis.study import Effort, Study
-from nws.inputs import Inputs
 from nws.representations import named
+from nws.tasks import results
+from nws.tasks.inputs import Inputs
 from nws.zoo import Zoo
 
 TINY = Effort(
@@ -51,7 +52,7 @@ def test_the_last_snapshots_are_those_that_all_nets_have(zoo):
 
 def test_a_dmc_takes_exactly_so_many_steps(zoo):
     seen = []
-    study = Study(Inputs(zoo), TINY, tell=seen.append)
+    study = Study(Inputs(zoo), TINY, on_progress=seen.append)
     study.dmc([study.local("optimizer")])
     assert [line for line in seen if "step" in line][-1].split(", ")[-2] == "step 2 of 2"
 
@@ -76,7 +77,7 @@ def test_the_first_dmc_is_the_one_that_was_tested(zoo, tmp_path, monkeypatch):
     study = Study(Inputs(zoo), TINY, tmp_path)
     task = study.local("optimizer")
     (row,) = study.dmc([task])
-    monkeypatch.setattr("nws.rounds._fit", lambda *a, **k: pytest.fail("trained twice"))
+    monkeypatch.setattr("nws.tasks.rounds._fit", lambda *a, **k: pytest.fail("trained twice"))
     monkeypatch.setattr(results, "fits", lambda *a, **k: pytest.fail("trained twice"))
     fitted = Study(Inputs(Zoo(zoo.path)), TINY, tmp_path).first_dmc(task)
     x = study.inputs.rows(named("weights"), results_where(study, task), fitted.drawn.test, test=True)
@@ -86,6 +87,6 @@ def test_the_first_dmc_is_the_one_that_was_tested(zoo, tmp_path, monkeypatch):
 
 
 def results_where(study, task):
-    from nws.inputs import Where
+    from nws.tasks.inputs import Where
 
     return Where(task.part, task.slice_length, task.snapshots)

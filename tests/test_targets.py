@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from written_zoo import SNAPSHOTS, SPACE, written_net
 
-from nws import Recorded, cli, results, terminal
+from nws import Recorded, cli, terminal
 from nws.errors import NwsError
-from nws.evaluation import evaluate, held_out
-from nws.inputs import Inputs
 from nws.net import HISTORY
-from nws.protocol import Task
+from nws.tasks import results
+from nws.tasks.evaluation import evaluate, held_out
+from nws.tasks.inputs import Inputs
+from nws.tasks.protocol import Task
 from nws.zoo import Zoo, targets
 
 NETS = 40
@@ -25,13 +26,13 @@ def accuracies(number):
     return np.linspace(0.1, 0.2 + 0.7 * np.random.default_rng([number, 3]).random(), RECORDS)
 
 
-def told(number, hp, tell=True):
+def told(number, hp, on_progress=True):
     """A net whose scale is its test accuracy, at each snapshot; snapshots are of records 0, 3, 6, 9."""
     net = written_net(number, hp)
     history = np.full((RECORDS, len(HISTORY)), 0.5)
     history[:, HISTORY.index("test_accuracy")] = accuracies(number)
     epoch = np.array([0, 3, 6, 9])
-    theta = net.theta / net.theta.std(1, keepdims=True) * (accuracies(number)[epoch, None] if tell else 1)
+    theta = net.theta / net.theta.std(1, keepdims=True) * (accuracies(number)[epoch, None] if on_progress else 1)
     return replace(net, theta=theta.astype(np.float32), epoch=epoch, history=history)
 
 
@@ -78,7 +79,7 @@ def test_what_is_written_in_each_snapshot_is_read(zoo):
 def test_what_is_not_written_is_not_read(tmp_path):
     zoo = Zoo.create(tmp_path / "zoo", space=SPACE, nets=NETS)
     for number, hp in enumerate(SPACE.sample(NETS)):
-        zoo.append(told(number, hp, tell=False))
+        zoo.append(told(number, hp, on_progress=False))
     (row,) = evaluate("svm-linear-16", Task("test_accuracy", (4,)), zoo, rounds=5)
     assert row.r2_low < 0.1
     assert row.r2 < 0.3

@@ -288,7 +288,7 @@ def test_another_seed_gives_another_net(toy):
 
 def test_progress_is_told_from_workers(toy):
     said = []
-    list(train([Job(i, hp()) for i in range(2)], {"toy": toy}, Schedule(epochs=2), workers=2, tell=said.append))
+    list(train([Job(i, hp()) for i in range(2)], {"toy": toy}, Schedule(epochs=2), workers=2, on_progress=said.append))
     assert {p.number for p in said} == {0, 1}
     assert all(isinstance(p, Progress) for p in said)
 

@@ -12,7 +12,7 @@ from test_cli import QUICK, copied, made, nws, refused  # noqa: F401 (fixtures)
 import nws.zoo as nws_zoo
 from nws import Layout, NwsError, terminal
 from nws.auditing.reference import WIDTH, Reference
-from nws.protocol import draw_round
+from nws.tasks.protocol import draw_round
 
 # One word, one meaning
 

@@ -12,12 +12,13 @@ from functools import partial
 import pytest
 from studied import studied_zoo
 
-from nws import NwsError, evaluation, gallery, results, rounds, threads
-from nws.inputs import Inputs
+from nws import NwsError, gallery, threads
 from nws.meta import DMC
 from nws.processes import Pool
 from nws.processes import Task as Call
-from nws.protocol import Task
+from nws.tasks import evaluation, results, rounds
+from nws.tasks.inputs import Inputs
+from nws.tasks.protocol import Task
 
 TASKS = [Task("optimizer", slice_length=50), Task("initialization"), Task("initialization", without=("bias",))]
 SVMS = ["svm-linear-16", "svm-rbf-16"]
@@ -42,7 +43,7 @@ def test_together_is_alone(zoo, at_once, tmp_path):
     alone = results.classify(zoo, TASKS, SVMS, rounds=3, out=tmp_path / "one")
     told = []
     with Inputs(zoo, workers=2) as inputs:
-        together = results.classify(inputs, TASKS, SVMS, rounds=3, out=tmp_path / "two", tell=told.append)
+        together = results.classify(inputs, TASKS, SVMS, rounds=3, out=tmp_path / "two", on_progress=told.append)
         assert inputs.pool.ready, "nobody helped"
     assert answered(together) == answered(alone)
     one, two = (answered(results.load(tmp_path / folder / "results.json")) for folder in ("one", "two"))
@@ -77,7 +78,7 @@ def test_a_killed_worker_is_one_line_and_finished_rows_stay(zoo, at_once, tmp_pa
             os.kill(children[0].pid, signal.SIGKILL)
 
     with Inputs(zoo, workers=2) as inputs, pytest.raises(NwsError, match=r"a worker died \(exit code -9\)") as said:
-        results.classify(inputs, TASKS, SVMS, rounds=5, out=tmp_path, tell=kill)
+        results.classify(inputs, TASKS, SVMS, rounds=5, out=tmp_path, on_progress=kill)
     assert "\n" not in str(said.value)
     assert not multiprocessing.active_children()
     assert all(row.property == "optimizer" for row in results.load(tmp_path / "results.json"))
@@ -91,7 +92,7 @@ def test_what_workers_cannot_know_is_refused(zoo, at_once):
         evaluation.evaluate(Mine(slice_length=50, max_steps=1), Task("optimizer", slice_length=50), zoo, rounds=2, workers=2)
 
 
-def counts(state, tell):
+def counts(state, on_progress):
     import torch
     from threadpoolctl import threadpool_info
 
@@ -153,7 +154,7 @@ except SystemExit:
     assert set(counts) == {min(expected, threads.cores())}  # numpy has no more than cores
 
 
-def refuse(state, why, tell):
+def refuse(state, why, on_progress):
     raise NwsError(why)
 
 

@@ -9,7 +9,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import nws
-from nws import Task, Zoo, features, meta, results
+from nws import Task, Zoo, meta
+from nws.representations import statistics as features
+from nws.tasks import results
 
 OLD = Path(__file__).parent / "written_by_0_1_0"
 EXPECTED = json.loads((OLD / "expected.json").read_text())

@@ -8,7 +8,7 @@ from fabricated import fabricated_zoo, tiny
 
 import nws
 from nws import sampling
-from nws.train.pool import GivenUp
+from nws.train.runners.processes import GivenUp
 from nws.zoo import Zoo
 
 SPACE = nws.FIXED.with_(filter_size=3, width_conv=1, width_fc=8, batch_size=32)

@@ -19,13 +19,13 @@ from nws.net import Net
 from nws.recorded import Recorded
 
 if TYPE_CHECKING:
-    from nws import auditing, exporters, features, figures, images, importers, legacy, meta, representations, train, weights
+    from nws import auditing, exporters, figures, images, importers, legacy, meta, representations, tasks, train, weights
     from nws.auditing import audit
-    from nws.evaluation import evaluate
     from nws.images import ImageSet
     from nws.legacy import import_weights
-    from nws.protocol import Result, Results, Task
     from nws.sampling import sample
+    from nws.tasks.evaluation import evaluate
+    from nws.tasks.protocol import Result, Results, Task
     from nws.zoo import Zoo
 
 __version__ = "0.1.0"
@@ -33,17 +33,18 @@ __version__ = "0.1.0"
 # What needs torch, pandas or scikit-learn is imported when it is first asked for: `import nws` stays instant.
 _LATER = {
     "ImageSet": "nws.images",
-    "Result": "nws.protocol",
-    "Results": "nws.protocol",
-    "Task": "nws.protocol",
+    "Result": "nws.tasks.protocol",
+    "Results": "nws.tasks.protocol",
+    "Task": "nws.tasks.protocol",
     "Zoo": "nws.zoo",
     "audit": "nws.auditing",
-    "evaluate": "nws.evaluation",
+    "evaluate": "nws.tasks.evaluation",
     "import_weights": "nws.legacy",
     "sample": "nws.sampling",
 }
 _MODULES = (
-    *("auditing", "exporters", "features", "figures", "images", "importers", "legacy", "meta", "representations", "train"),
+    *("auditing", "exporters", "figures", "images", "importers", "legacy", "meta", "representations"),
+    *("tasks", "train"),
     "weights",
 )
 
@@ -71,7 +72,6 @@ __all__ = [
     "evaluate",
     "exporters",
     "families",
-    "features",
     "figures",
     "images",
     "import_weights",
@@ -80,6 +80,7 @@ __all__ = [
     "meta",
     "representations",
     "sample",
+    "tasks",
     "train",
     "weights",
 ]

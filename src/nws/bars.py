@@ -27,43 +27,43 @@ class SamplingBar:
         self.started = time.monotonic()
         self.lines: dict[int, TaskID] = {}
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[said]}"), console=console
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"), console=console
         )
-        self.whole = self.bar.add_task("nets", total=total, completed=done, said="")
+        self.whole = self.bar.add_task("nets", total=total, completed=done, text="")
 
-    def __call__(self, said: Record | Net) -> None:
-        if isinstance(said, Net):
-            self._finished(said)
+    def __call__(self, made: Record | Net) -> None:
+        if isinstance(made, Net):
+            self._finished(made)
         else:
-            self._record(said)
+            self._record(made)
 
     def _record(self, record: Record) -> None:
         self.images += record.images
         if record.number not in self.lines:
-            self.lines[record.number] = self.bar.add_task(f"  net {record.number}", total=None, said="")
+            self.lines[record.number] = self.bar.add_task(f"  net {record.number}", total=None, text="")
         text = f"epoch {record.epoch}, validation {record.validation_accuracy:.1%}"
-        self.bar.update(self.lines[record.number], said=text)
-        self.bar.update(self.whole, said=self._rate())
+        self.bar.update(self.lines[record.number], text=text)
+        self.bar.update(self.whole, text=self._rate())
 
     def _finished(self, net: Net) -> None:
         self.done += 1
         self.fresh += 1
         if net.number in self.lines:
             self.bar.remove_task(self.lines.pop(net.number))
-        self.bar.update(self.whole, completed=self.done, said=self._rate())
+        self.bar.update(self.whole, completed=self.done, text=self._rate())
         if not console.is_terminal:
             ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
             dataset = net.hp.to_dict().get("dataset", "image set not recorded")
-            said = f"net {net.number}: {dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
-            console.print(f"{said} [{self._rate()}]", markup=False)
+            text = f"net {net.number}: {dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
+            console.print(f"{text} [{self._rate()}]", markup=False)
 
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self.started, 1e-9)
-        said = f"{self.done} of {self.total}, {self.images / elapsed:,.0f} images/s"
+        text = f"{self.done} of {self.total}, {self.images / elapsed:,.0f} images/s"
         if self.fresh:
             left = (self.total - self.done) * elapsed / self.fresh
-            said += f", {3600 * self.fresh / elapsed:,.0f} nets/h, {duration(left)} left"
-        return said
+            text += f", {3600 * self.fresh / elapsed:,.0f} nets/h, {duration(left)} left"
+        return text
 
     def __enter__(self) -> SamplingBar:
         if console.is_terminal:
@@ -77,27 +77,31 @@ class SamplingBar:
 
 @contextlib.contextmanager
 def progress(quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """Says what is being done, for how long, and how long it will take; yields tell(doing), see nws.progress.Doing.
+    """Says what is being done, for how long, and how long it will take; yields on_progress(doing), see nws.progress.Doing.
 
     On a terminal one line with a bar, all the time; else a plain line every half minute.
     """
-    said = Pacing()
+    pacing = Pacing()
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), Said(said), console=console
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        PacingColumn(pacing),
+        console=console,
     )
     line = bar.add_task("", total=None)
-    lines = _Lines(said)
+    lines = _Lines(pacing)
 
-    def tell(doing: str) -> None:
-        said.hear(getattr(doing, "share", None))
+    def on_progress(doing: str) -> None:
+        pacing.hear(getattr(doing, "share", None))
         if live:
-            bar.update(line, description=str(doing), total=1 if said.share is not None else None, completed=said.share or 0)
+            bar.update(line, description=str(doing), total=1 if pacing.share is not None else None, completed=pacing.share or 0)
         lines.doing = str(doing)
 
     live = console.is_terminal and not quiet
     shown = bar if live else contextlib.nullcontext() if quiet else lines
     with shown:  # both refresh by a thread of their own: also while one step takes long
-        yield tell
+        yield on_progress
         bar.remove_task(line)
 
 
@@ -136,14 +140,14 @@ class Pacing:
 
     def __str__(self) -> str:
         now = time.monotonic()
-        said = f"{duration(now - self.started)} elapsed"
+        text = f"{duration(now - self.started)} elapsed"
         if self.share is not None and self.share > self.first + 0.01 and now > self.since + 1:
             left = (now - self.since) / (self.share - self.first) * (1 - self.share)
-            said += f", {duration(left)} left"
-        return said
+            text += f", {duration(left)} left"
+        return text
 
 
-class Said(ProgressColumn):
+class PacingColumn(ProgressColumn):
     """Times as `Pacing` says them, at every refresh."""
 
     def __init__(self, pacing: Pacing):
@@ -154,13 +158,13 @@ class Said(ProgressColumn):
         return Text(str(self.pacing))
 
 
-def counted(tell: Callable[[str], None], what: str = "nets") -> Callable[[int, int, str], None]:
-    """tell(done, of, where) that says how many of them are done."""
+def counted(on_progress: Callable[[str], None], what: str = "nets") -> Callable[[int, int, str], None]:
+    """on_progress(done, of, where) that says how many of them are done."""
 
-    def said(done: int, of: int, where: str) -> None:
-        tell(Doing(f"{done:,} of {of:,} {what}", done / max(of, 1)))
+    def on_net(done: int, of: int, where: str) -> None:
+        on_progress(Doing(f"{done:,} of {of:,} {what}", done / max(of, 1)))
 
-    return said
+    return on_net
 
 
 def duration(seconds: float) -> str:

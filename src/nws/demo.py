@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from nws import figures, results, sampling, terminal, threads
+from nws import figures, sampling, terminal, threads
 from nws.families.cnn2020 import FIXED
-from nws.inputs import Inputs
 from nws.progress import within
-from nws.protocol import Result, Task
+from nws.tasks import results
+from nws.tasks.inputs import Inputs
+from nws.tasks.protocol import Result, Task
 from nws.train import Schedule
 from nws.zoo import Zoo
 
@@ -40,7 +41,7 @@ def run(out: str | Path, nets: int = 300, workers: int | None = None) -> list[Re
         for note in sampling.cautions(hps, sets, SCHEDULE, "auto"):
             terminal.console.print(f"note: {note}", markup=False)
         with terminal.SamplingBar(nets, done) as bar:
-            sampling.fill(zoo, hps, sets, SCHEDULE, workers=workers, tell=bar)
+            sampling.fill(zoo, hps, sets, SCHEDULE, workers=workers, on_progress=bar)
     rows = classify(zoo, out, workers or threads.cores())
     figures.save(figures.meta_classification(results.table(rows)), out / "demo")
     return rows
@@ -50,18 +51,18 @@ def classify(zoo: Zoo, out: Path, workers: int = 1) -> list[Result]:
     """The rows of the table, property by property."""
     whole = [Task(name, LAST) for name in PROPERTIES]
     local = [Task(name, LAST, slice_length=DMC_SLICE) for name in LOCAL]
-    with terminal.progress() as tell, Inputs(zoo, workers=workers) as inputs:
+    with terminal.progress() as on_progress, Inputs(zoo, workers=workers) as inputs:
         read = partial(results.classify, inputs, out=out)
         # A share of the time each, as measured.
         rows = [
-            *read(whole, METAS, rounds=ROUNDS, tell=within(tell, "whole nets", 0, 0.45)),
-            *read([Task(NUMBER, LAST)], [NUMBER_META], rounds=ROUNDS, tell=within(tell, "whole nets", 0.45, 0.48)),
+            *read(whole, METAS, rounds=ROUNDS, on_progress=within(on_progress, "whole nets", 0, 0.45)),
+            *read([Task(NUMBER, LAST)], [NUMBER_META], rounds=ROUNDS, on_progress=within(on_progress, "whole nets", 0.45, 0.48)),
             *read(
                 local,
                 ["dmc"],
                 rounds=DMC_ROUNDS,
                 settings={"dmc": {"max_steps": DMC_STEPS}},
-                tell=within(tell, f"slices of {DMC_SLICE} weights", 0.48, 1),
+                on_progress=within(on_progress, f"slices of {DMC_SLICE} weights", 0.48, 1),
             ),
         ]
     return sorted(rows, key=lambda row: (*PROPERTIES, NUMBER).index(row.property))

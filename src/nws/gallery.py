@@ -26,15 +26,15 @@ from nws.figures import reading as reading_figures
 from nws.figures import regression as regression_figures
 from nws.figures import statistics as statistics_figures
 from nws.figures import style
-from nws.inputs import Inputs
 from nws.progress import within
-from nws.results import digest
+from nws.tasks.inputs import Inputs
+from nws.tasks.results import digest
 from nws.zoo import Zoo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
 BUDGETS = ("quick", "full")
 
 
@@ -44,14 +44,14 @@ class Work:
 
     inputs: Inputs  # of the zoo; they remember statistics from one table to the next
     cache: Path
-    tell: Tell
+    on_progress: OnProgress
 
     @property
     def zoo(self) -> Zoo:
         return self.inputs.zoo
 
     def study(self, effort: Mapping[str, Any]) -> Study:
-        return Study(self.inputs, Effort(**effort), self.cache, self.tell)
+        return Study(self.inputs, Effort(**effort), self.cache, self.on_progress)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ TABLES: dict[str, Table] = {  # the cheap ones first: so they are made
     "regression": Table(lambda work: regression.regression(work.zoo)),
     "regression_correlation": Table(lambda work: regression.correlation(regression.regression(work.zoo))),
     "regression_error": Table(lambda work: regression.error(work.zoo)),
-    "embedding": Table(lambda work: embedding.embedding(work.zoo, tell=work.tell)),
+    "embedding": Table(lambda work: embedding.embedding(work.zoo, on_progress=work.on_progress)),
     "importance": Table(_read(importance.importance), _QUICK, _FULL),
     "importance_local": Table(_read(importance.importance_local), _QUICK, _FULL),
     "meta_classification": Table(_read(reading.meta_classification), _QUICK, _FULL),
@@ -154,7 +154,7 @@ def make(
     out: str | Path,
     only: Sequence[str] | None = None,
     budget: str = "quick",
-    tell: Tell = lambda doing: None,
+    on_progress: OnProgress = lambda doing: None,
     workers: int = 1,
 ) -> list[Made]:
     """Every table into out/tables and every figure into out, as NAME.png and NAME.pdf, the cheap ones first.
@@ -182,24 +182,24 @@ def make(
     made: dict[str, Made] = {}
     with Inputs(zoo, workers=workers) as inputs, threads.one():
         for k, table in enumerate(sorted(wanted, key=cost.__getitem__)):
-            said = within(tell, f"table {k + 1} of {len(wanted)}, {table}", k / len(wanted), (k + 1) / len(wanted))
-            why_not[table] = _table(inputs, out, table, budget, said)
+            step = within(on_progress, f"table {k + 1} of {len(wanted)}, {table}", k / len(wanted), (k + 1) / len(wanted))
+            why_not[table] = _table(inputs, out, table, budget, step)
             for name in names:
                 if name not in made and set(FIGURES[name].tables) <= set(why_not):
-                    made[name] = _figure(out, name, why_not, tell)
+                    made[name] = _figure(out, name, why_not, on_progress)
     return [made[name] for name in names]
 
 
-def _table(inputs: Inputs, out: Path, name: str, budget: str, tell: Tell) -> str:
+def _table(inputs: Inputs, out: Path, name: str, budget: str, on_progress: OnProgress) -> str:
     """Make a table unless it is there; returns why this zoo has none, or nothing."""
     entry = TABLES[name]
     settings = dict(getattr(entry, budget))
     about = tables.about(inputs.zoo, settings)
     if tables.is_current(out / "tables", name, about["key"]):
         return ""
-    tell("begun")
+    on_progress("begun")
     try:
-        frame = entry.make(Work(inputs, out / "cache", tell), **settings)
+        frame = entry.make(Work(inputs, out / "cache", on_progress), **settings)
     except tables.NotForThisZooError as error:
         return str(error)
     frame.attrs["about"] = about
@@ -207,7 +207,7 @@ def _table(inputs: Inputs, out: Path, name: str, budget: str, tell: Tell) -> str
     return ""
 
 
-def _figure(out: Path, name: str, why_not: Mapping[str, str], tell: Tell) -> Made:
+def _figure(out: Path, name: str, why_not: Mapping[str, str], on_progress: OnProgress) -> Made:
     entry = FIGURES[name]
     for table in entry.tables:
         if why_not[table]:
@@ -218,7 +218,7 @@ def _figure(out: Path, name: str, why_not: Mapping[str, str], tell: Tell) -> Mad
     says = (entry.says_of and entry.says_of(*loaded)) or entry.says
     if style.drawn_from(out / name) == drawn_from:
         return Made(name, says, style.files(out / name))
-    tell(f"drawing {name}")
+    on_progress(f"drawing {name}")
     try:
         drawn = entry.draw(*loaded)
     except tables.NotForThisZooError as error:

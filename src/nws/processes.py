@@ -23,12 +23,12 @@ from nws.errors import NwsError
 _STARTS = 3  # workers in a row that die before they are ready: then no other will be
 _NO_MEMORY = 75  # exit code of a worker that was refused memory
 
-Tell = Callable[[Any], None]
+OnProgress = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """function(state, *arguments, tell), in a worker; all of it is pickled. What `tell` is given is heard by the parent.
+    """function(state, *arguments, on_progress), in a worker; all of it is pickled. The parent receives what `on_progress` is given.
 
     needs   names of what `Pool.lend` holds: given to a worker once, before its first task that needs it
     """
@@ -88,20 +88,20 @@ class Pool:
     def run(
         self,
         tasks: Sequence[Task],
-        tell: Callable[[int, Any], None] = lambda task, said: None,
+        on_progress: Callable[[int, Any], None] = lambda task, message: None,
         meanwhile: Callable[[Task], Any] | None = None,
         all_ready: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[int, Any]]:
         """(position of the task, what its function returned or `Lost`) as each is done, in any order.
 
-        tell        hears (position, what the task told)
+        on_progress  receives (position, what the task passed on)
         meanwhile   does a task in this process while no worker is ready yet
         all_ready   called when there is no worker that has not started up
 
         An exception of a task is raised here; lack of memory and signals end a worker, and others go on. Closing the iterator, or
         an exception, ends all workers; NwsError when none can be started.
         """
-        run = _Run(self, tasks, tell, all_ready)
+        run = _Run(self, tasks, on_progress, all_ready)
         try:
             while run.waiting or run.busy:
                 run.hire()
@@ -154,8 +154,8 @@ class Pool:
 class _Run:
     """The tasks of one `Pool.run`."""
 
-    def __init__(self, pool: Pool, tasks: Sequence[Task], tell: Callable[[int, Any], None], all_ready: Callable[[], None]):
-        self.pool, self.tasks, self.tell, self.all_ready = pool, tasks, tell, all_ready
+    def __init__(self, pool: Pool, tasks: Sequence[Task], on_progress: Callable[[int, Any], None], all_ready: Callable[[], None]):
+        self.pool, self.tasks, self.on_progress, self.all_ready = pool, tasks, on_progress, all_ready
         self.waiting = list(reversed(range(len(tasks))))
         self.busy: dict[Connection, int] = {}
         self.deaths: Counter[int] = Counter()
@@ -187,8 +187,8 @@ class _Run:
             kind, message = connection.recv()
         except (EOFError, OSError):  # OSError: in the middle of a message
             return self._died(connection)
-        if kind == "told":
-            self.tell(self.busy[connection], message)
+        if kind == "progress":
+            self.on_progress(self.busy[connection], message)
             return None
         if kind == "failed":
             raise message
@@ -266,7 +266,7 @@ def _work(connection: Connection, prepare: Callable[[], Any], number: int) -> No
         while True:
             answered, function, arguments = connection.recv()
             if answered:
-                connection.send(("done", function(state, *arguments, lambda said: connection.send(("told", said)))))
+                connection.send(("done", function(state, *arguments, lambda message: connection.send(("progress", message)))))
             else:
                 function(state, *arguments)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -10,20 +10,20 @@ class Doing(str):
 
     share: float | None
 
-    def __new__(cls, said: str, share: float | None = None) -> Doing:
-        made = super().__new__(cls, said)
+    def __new__(cls, text: str, share: float | None = None) -> Doing:
+        made = super().__new__(cls, text)
         made.share = share
         return made
 
 
-def within(tell: Callable[[str], None], said: str, start: float, stop: float) -> Callable[[str], None]:
-    """For a part of the work: its lines are told after `said`, its shares as a share of the whole, from `start` to `stop`."""
+def within(on_progress: Callable[[str], None], what: str, start: float, stop: float) -> Callable[[str], None]:
+    """For a part of the work: its lines come after `what`, its shares as a share of the whole, from `start` to `stop`."""
 
-    def heard(doing: str) -> None:
+    def passed_on(doing: str) -> None:
         share = getattr(doing, "share", None)
-        tell(Doing(f"{said}: {doing}", start + (stop - start) * (share or 0.0)))
+        on_progress(Doing(f"{what}: {doing}", start + (stop - start) * (share or 0.0)))
 
-    return heard
+    return passed_on
 
 
 class Pace:

@@ -20,7 +20,7 @@ from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
 from nws.train.runners import default_workers, make_engine, train
 from nws.zoo import Zoo
 
-Tell = Callable[[Progress | Net], None]
+OnProgress = Callable[[Progress | Net], None]
 
 
 def sample(
@@ -38,7 +38,7 @@ def sample(
     data: str | Path | None = None,
     engine: str = "auto",
     space: Space | None = None,
-    tell: Tell | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Zoo:
     """Train nets into the zoo at `path` and return it. Nets the zoo already holds are left alone: the same call resumes.
 
@@ -50,7 +50,7 @@ def sample(
     epochs   at most; early stopping usually ends a training before 1000
     limit    class-balanced subset of the training images; `limit_test` of the test images
     data     folder with the image sets' files; see `nws.images.load`
-    tell     hears every record (`Progress`) and every net when it is on disk; None shows a bar in terminals and notebooks
+    on_progress  receives every record (`Progress`) and every net when it is on disk; None shows a bar in terminals and notebooks
 
     Raises NwsError for unknown image sets, nets that cannot be trained on them, a zoo made with other settings, a full disk, and
     at the end for nets whose workers died.
@@ -64,12 +64,12 @@ def sample(
     configs = suited(configs, sets)
     schedule = Schedule(seed, snapshots, epochs)
     zoo = prepare(path, configs, sets, schedule, space)
-    if tell is not None:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, tell=tell)
+    if on_progress is not None:
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, on_progress=on_progress)
         return zoo
     done = len(finished(zoo, len(configs)))
-    with SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda said: None) as bar:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, tell=bar)
+    with SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda progress: None) as bar:
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, on_progress=bar)
     return zoo
 
 
@@ -146,12 +146,12 @@ def _check_same_nets(zoo: Zoo, nets: Sequence[Config]) -> None:
     for number, hp in enumerate(nets):
         for name, value in hp.to_dict().items():
             if number in held and held[number][name] != value:
-                said = f"its net {number} has {name}={held[number][name]}, not {value}"
+                difference = f"its net {number} has {name}={held[number][name]}, not {value}"
             elif number not in held and options and not _within(value, options[name], known[name].continuous):
-                said = f"its space has {name}={', '.join(map(str, options[name]))}, net {number} {value}"
+                difference = f"its space has {name}={', '.join(map(str, options[name]))}, net {number} {value}"
             else:
                 continue
-            raise NwsError(f"{zoo.path} was made with other nets ({said}): use another folder, or the same nets")
+            raise NwsError(f"{zoo.path} was made with other nets ({difference}): use another folder, or the same nets")
 
 
 def _within(value: Any, options: tuple[Any, ...], continuous: bool) -> bool:
@@ -171,7 +171,7 @@ def fill(
     *,
     workers: int | None = None,
     engine: str = "auto",
-    tell: Tell = lambda said: None,
+    on_progress: OnProgress = lambda progress: None,
 ) -> None:
     """Train the nets the zoo lacks, each on disk as soon as it is done. NwsError when another process is filling the zoo.
 
@@ -182,10 +182,16 @@ def fill(
         done = finished(zoo, len(nets))
         jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
         for net in train(
-            jobs, sets, schedule, engine=engine, workers=workers, tell=tell, gave_up=lambda n: zoo.mark_failed(n.number, n.why)
+            jobs,
+            sets,
+            schedule,
+            engine=engine,
+            workers=workers,
+            on_progress=on_progress,
+            gave_up=lambda n: zoo.mark_failed(n.number, n.why),
         ):
             zoo.append(net)
-            tell(net)
+            on_progress(net)
 
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
@@ -195,8 +201,10 @@ def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Sch
     notes = [slow] if slow else []
     records = schedule.epochs + 1
     if records < schedule.snapshots:
-        said = "1 epoch gives" if schedule.epochs == 1 else f"{schedule.epochs} epochs give"
-        notes.append(f"{said} {records} records, fewer than {schedule.snapshots} snapshots: some snapshots will be the same record")
+        given = "1 epoch gives" if schedule.epochs == 1 else f"{schedule.epochs} epochs give"
+        notes.append(
+            f"{given} {records} records, fewer than {schedule.snapshots} snapshots: some snapshots will be the same record"
+        )
     for s in sets.values():
         training = len(s.y_train) - round(len(s.y_train) * VALIDATION_SHARE)
         short = sum(hp.dataset == s.name and hp.get("batch_size", 0) > training for hp in nets)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nws import results
 from nws.cells import csv_of
 from nws.errors import NwsError
 from nws.recorded import printable
+from nws.tasks import results
 from nws.zoo import Zoo
 
 DIGITS = 6  # significant ones of every float: a table is to be read and compared, and half as large as with seventeen

@@ -16,7 +16,7 @@ from nws.bars import SamplingBar, console, counted, duration, progress
 if TYPE_CHECKING:
     from nws.auditing import Answer, Audit, Calibration
     from nws.gallery import Made
-    from nws.protocol import Result
+    from nws.tasks.protocol import Result
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 132)  # a file or a pipe has no width of its own
 
@@ -186,7 +186,7 @@ def show_audit(found: Audit) -> None:
         out.print(facts([*kinds, *more], "Layers"))
     lines = [("why not to trust it", reason) for reason in found.reasons]
     lines += [("contradiction", answers[0].contradiction) for answers in found.contradictions.values()]
-    lines += [(f"not to trust {a.model}", said) for a in found.answers for said in a.weaknesses]
+    lines += [(f"not to trust {a.model}", weakness) for a in found.answers for weakness in a.weaknesses]
     lines += [("model against file", check.sentence) for check in found.checks if not check.agrees]
     for reason in dict.fromkeys(s.reason for s in found.skipped):
         lines.append(("skipped", f"{', '.join(s.model for s in found.skipped if s.reason == reason)}: {sentence(reason)}"))
@@ -223,7 +223,7 @@ def calibration(measured: Calibration) -> str:
 
 def _probabilities(a: Answer) -> str:
     ranked = sorted(zip(a.probabilities, a.classes, a.percentages), reverse=True)
-    return ", ".join(f"{label} {said}" for _, label, said in ranked[:4])
+    return ", ".join(f"{label} {value}" for _, label, value in ranked[:4])
 
 
 def sentence(text: str) -> str:

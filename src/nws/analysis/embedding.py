@@ -17,12 +17,12 @@ from nws.progress import Doing, within
 from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
 COMPONENTS = 10
 CHUNK_BYTES = 64e6  # of float64; a chunk is centred in a copy, so that three or four of them are held
 
 
-def embedding(zoo: Zoo, seed: int = 0, tell: Tell = lambda doing: None) -> pd.DataFrame:
+def embedding(zoo: Zoo, seed: int = 0, on_progress: OnProgress = lambda doing: None) -> pd.DataFrame:
     """Where each snapshot of each net lies (Fig. 13): net, snapshot, x, y, pc1 ... pc10.
 
     Over the weights of the conv part (of nets without one, all weights) of all nets that trained, as they are. x, y come from
@@ -37,9 +37,9 @@ def embedding(zoo: Zoo, seed: int = 0, tell: Tell = lambda doing: None) -> pd.Da
         raise NotForThisZooError(f"{count} snapshots are too few to embed: at least {COMPONENTS + 1} are needed")
     which = np.arange(1, snapshots + 1)
     chunks = lambda: _chunks(zoo, numbers, which)  # noqa: E731 (each pass reads anew)
-    found = components(chunks, COMPONENTS, seed, within(tell, "embedding", 0, 0.5))
+    found = components(chunks, COMPONENTS, seed, within(on_progress, "embedding", 0, 0.5))
     scores = np.concatenate([(chunk - found.mean) @ found.vectors for chunk in chunks()])  # (N * S, 10)
-    tell(Doing(f"embedding {count:,} points", 0.5))
+    on_progress(Doing(f"embedding {count:,} points", 0.5))
     points, method = _plane(scores, seed)
     table = pd.DataFrame({"net": np.repeat(numbers, snapshots), "snapshot": np.tile(which, len(numbers))})
     table[["x", "y"]] = points
@@ -71,8 +71,8 @@ def _part(zoo: Zoo) -> str:
 
 def _explained(found: Components, part: str) -> str:
     share = found.variance.sum() / found.total if found.total else 1.0
-    said = f"the first {len(found.variance)} components of {part} hold {share:.0%} of its variance"
-    return said + (f" (converged to {found.residual:.0e} only)" if found.residual > 1e-3 else "")
+    sentence = f"the first {len(found.variance)} components of {part} hold {share:.0%} of its variance"
+    return sentence + (f" (converged to {found.residual:.0e} only)" if found.residual > 1e-3 else "")
 
 
 def _plane(scores: np.ndarray, seed: int) -> tuple[np.ndarray, str]:

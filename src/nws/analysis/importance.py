@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nws import features
 from nws.analysis.study import Study
-from nws.evaluation import fits
-from nws.protocol import Task
+from nws.representations import statistics as features
 from nws.tables import NotForThisZooError
+from nws.tasks.evaluation import fits
+from nws.tasks.protocol import Task
 
 
 def importance(study: Study) -> pd.DataFrame:
@@ -25,8 +25,8 @@ def importance(study: Study) -> pd.DataFrame:
     names = features.feature_names(layouts.pop())
     if not names:
         raise NotForThisZooError("its nets have a single layer, and that of the outputs has no layer-wise statistics")
-    told = [name.rsplit("/", 1) for name in names]  # the layers of a foreign net may have a / of their own
-    columns = pd.DataFrame([[*tensor.rsplit(".", 1), statistic] for tensor, statistic in told], columns=_WHERE)
+    parts = [name.rsplit("/", 1) for name in names]  # the layers of a foreign net may have a / of their own
+    columns = pd.DataFrame([[*tensor.rsplit(".", 1), statistic] for tensor, statistic in parts], columns=_WHERE)
     return _by_property(study, "importance", "svm-linear-480", columns)
 
 
@@ -57,4 +57,4 @@ def _by_property(study: Study, table: str, meta: str, columns: pd.DataFrame) -> 
 
 
 def _fits(study: Study, meta: str, task: Task):  # type: ignore[no-untyped-def]
-    return fits(meta, task, study.inputs, rounds=study.effort.rounds, tell=study.tell)
+    return fits(meta, task, study.inputs, rounds=study.effort.rounds, on_progress=study.on_progress)

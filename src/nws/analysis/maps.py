@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from nws.analysis.study import Study
-from nws.evaluation import Fitted, fits
-from nws.inputs import Inputs
 from nws.progress import Doing, within
-from nws.protocol import Task
 from nws.representations import Cache, Representation
+from nws.tasks.evaluation import Fitted, fits
+from nws.tasks.inputs import Inputs
+from nws.tasks.protocol import Task
 
 SVM = "svm-rbf-16"
 
@@ -46,7 +46,7 @@ class Grid:
         return self._shown.get((representation, net, part), lambda: representation.of_slices(self.weights(net, part)))
 
     def accuracy(
-        self, fitted: Sequence[Fitted], name: str, part: str, tell: Callable[[str], None] = lambda doing: None
+        self, fitted: Sequence[Fitted], name: str, part: str, on_progress: Callable[[str], None] = lambda doing: None
     ) -> pd.DataFrame:
         """position, snapshot, accuracy, n, chance: the share of test nets read rightly in each place, over all rounds."""
         labels = self.zoo.index[name].map(self.zoo.properties[name].label)
@@ -55,7 +55,7 @@ class Grid:
         of = sum(len(one.drawn.test) for one in fitted)
         for one in fitted:
             for k, net in enumerate(one.drawn.test.tolist()):
-                tell(Doing(f"net {tests + k + 1:,} of {of:,} on {self.positions} positions", (tests + k) / of))
+                on_progress(Doing(f"net {tests + k + 1:,} of {of:,} on {self.positions} positions", (tests + k) / of))
                 hits += one.meta.predict(self.shown(one.meta.representation, net, part)) == labels[net]
             tests += len(one.drawn.test)
             nets |= set(one.drawn.test.tolist())
@@ -93,7 +93,9 @@ def maps(
     asked = [(meta, task) for meta in (SVM, "dmc") for task in read[meta]]
     pieces = []
     for k, (meta, task) in enumerate(asked):
-        mine = replace(study, tell=within(study.tell, f"map {k + 1} of {len(asked)}", k / len(asked), (k + 1) / len(asked)))
+        mine = replace(
+            study, on_progress=within(study.on_progress, f"map {k + 1} of {len(asked)}", k / len(asked), (k + 1) / len(asked))
+        )
         make = partial(_map, mine, grids[meta], task, fitted[meta])
         pieces.append(mine.piece(f"map-{task.property}-{meta}-{task.part}", make, **settings[meta]))
     frame = pd.concat(pieces, ignore_index=True)
@@ -104,7 +106,7 @@ def maps(
 
 
 def _svms(rounds: int, study: Study, task: Task) -> Iterable[Fitted]:
-    return fits(SVM, task, study.inputs, rounds=rounds, tell=study.tell)
+    return fits(SVM, task, study.inputs, rounds=rounds, on_progress=study.on_progress)
 
 
 def _dmc(study: Study, task: Task) -> Iterable[Fitted]:
@@ -113,9 +115,9 @@ def _dmc(study: Study, task: Task) -> Iterable[Fitted]:
 
 def _map(study: Study, grid: Grid, task: Task, fitted: Callable[[Study, Task], Iterable[Fitted]]) -> pd.DataFrame:
     name, part = task.property, task.part
-    learning = replace(study, tell=within(study.tell, "learning", 0, 0.5))
+    learning = replace(study, on_progress=within(study.on_progress, "learning", 0, 0.5))
     rounds = list(fitted(learning, task))
-    frame = grid.accuracy(rounds, name, part, within(study.tell, f"{name}, {part}", 0.5, 1))
+    frame = grid.accuracy(rounds, name, part, within(study.on_progress, f"{name}, {part}", 0.5, 1))
     meta = SVM if rounds[0].meta.representation.table else "dmc"
     for column, value in (("part", part), ("meta", meta), ("property", name)):
         frame.insert(0, column, value)

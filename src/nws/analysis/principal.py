@@ -31,7 +31,7 @@ class Components:
     residual: float
 
 
-def components(chunks: Chunks, count: int, seed: int = 0, tell: Callable[[str], None] = lambda doing: None) -> Components:
+def components(chunks: Chunks, count: int, seed: int = 0, on_progress: Callable[[str], None] = lambda doing: None) -> Components:
     """The first `count` principal components of the rows that chunks() yields as arrays (rows, P), the same at each call.
 
     Block Lanczos on the covariance C with full reorthogonalization: each pass over the rows multiplies a block of vectors by C,
@@ -46,7 +46,7 @@ def components(chunks: Chunks, count: int, seed: int = 0, tell: Callable[[str], 
     basis, images = np.empty((size, 0)), np.empty((size, 0))
     found = None
     for done in range(1, PASSES + 1):
-        tell(Doing(f"principal components, pass {done} of at most {PASSES}", (done - 1) / PASSES))
+        on_progress(Doing(f"principal components, pass {done} of at most {PASSES}", (done - 1) / PASSES))
         fresh = _orthonormal(start, basis)
         basis = np.hstack([basis, fresh])
         images = np.hstack([images, _times_covariance(chunks, mean, n, fresh)])

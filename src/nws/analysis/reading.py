@@ -1,6 +1,6 @@
 """What meta-classifiers read: the rows behind Figs. 2, 4, 18 and 19 of the paper.
 
-Each table has a row per task and meta-classifier, with the columns of `nws.results.table`.
+Each table has a row per task and meta-classifier, with the columns of `nws.tasks.results.table`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from nws import features, results
 from nws.analysis.statistics import usable
 from nws.analysis.study import Study
-from nws.protocol import Result
+from nws.representations import statistics as features
 from nws.tables import NotForThisZooError
+from nws.tasks import results
+from nws.tasks.protocol import Result
 from nws.zoo import targets
 
 GLOBAL = ("dataset", "batch_size", "augmentation", "optimizer", "activation", "initialization")  # Fig. 2

@@ -114,17 +114,17 @@ def regression(zoo: Zoo) -> pd.DataFrame:
 def _coefficients(found: dict[str, Design], zoo: Zoo) -> list[str]:
     """How many coefficients there are, and why, of the paper's nets, not the paper's 34."""
     counts = sorted({len(d.columns) for d in found.values()})
-    said = f"{counts[0]} coefficients" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} coefficients"
+    sentence = f"{counts[0]} coefficients" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} coefficients"
     present = {property_ for d in found.values() for property_, _ in d.columns}
     same = [name for name in PROPERTIES if name not in present and name not in ("dataset", "batch_norm")]
     if zoo.family is not CNN2020:
         same = [p.name for p in zoo.family.properties if p.name not in present and p.name != "dataset"]
-        said += f" (the same in all nets: {', '.join(same).replace('_', ' ')})" if same else ""
+        sentence += f" (the same in all nets: {', '.join(same).replace('_', ' ')})" if same else ""
     elif same:
-        said += f" (the paper's whole space has 34; the same in all nets: {', '.join(same).replace('_', ' ')})"
+        sentence += f" (the paper's whole space has 34; the same in all nets: {', '.join(same).replace('_', ' ')})"
     elif counts != [34]:
-        said += " (the paper's whole space has 34; not every option has a converged net)"
-    return [said]
+        sentence += " (the paper's whole space has 34; not every option has a converged net)"
+    return [sentence]
 
 
 def error(zoo: Zoo, seed: int = 0) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from nws.tables import NotForThisZooError
 from nws.zoo import Zoo
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, converged_mask
 
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
 MOST_BARS = 8  # options side by side
 UNTOLD = ["path", "bytes", "sha256"]  # of files, not of nets
 PAIRS = {  # figure -> two properties
@@ -49,8 +49,8 @@ def nets(zoo: Zoo) -> pd.DataFrame:
     converged = converged_mask(frame)
     if unknown.any():  # of nets that nobody tested nobody knows
         converged = converged.astype("boolean").mask(unknown)
-    told = frame.assign(converged=converged, dataset=image_sets(frame))
-    return told.drop(columns=UNTOLD).reset_index()
+    known = frame.assign(converged=converged, dataset=image_sets(frame))
+    return known.drop(columns=UNTOLD).reset_index()
 
 
 def size_time(zoo: Zoo) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def size_time(zoo: Zoo) -> pd.DataFrame:
     return nets(zoo)[["net", "dataset", "weights", "weights_conv", "epochs", "seconds"]]
 
 
-def curves(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
+def curves(zoo: Zoo, on_progress: OnProgress = lambda doing: None) -> pd.DataFrame:
     """Accuracies of each net at each of its snapshots (Fig. 7): net, dataset, snapshot, epoch, progress, train, validation, test.
 
     progress is the share of the net's own training, 0 at the initialization and 1 at its end; accuracies are fractions, NaN
@@ -69,7 +69,7 @@ def curves(zoo: Zoo, tell: Tell = lambda doing: None) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     for done, (number, dataset) in enumerate(zip(frame.index.tolist(), image_sets(frame).tolist(), strict=True)):
         if done % 100 == 0:
-            tell(Doing(f"reading accuracies, net {done + 1:,} of {len(frame):,}", done / len(frame)))
+            on_progress(Doing(f"reading accuracies, net {done + 1:,} of {len(frame):,}", done / len(frame)))
         epoch, _ = zoo.records(number)
         last, known = max(int(epoch[-1]), 1), zoo.measured(number)
         nothing = np.full(len(epoch), np.nan)

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from nws import results, tables
+from nws import tables
 from nws.analysis.statistics import usable
 from nws.errors import NwsError
-from nws.evaluation import Fitted
-from nws.inputs import Inputs
 from nws.layout import PARTS
-from nws.protocol import Result, Task
+from nws.tasks import results
+from nws.tasks.evaluation import Fitted
+from nws.tasks.inputs import Inputs
+from nws.tasks.protocol import Result, Task
 
 FEWEST = 4  # nets of an option: less cannot stand on both sides of a split and mean anything
 
@@ -75,7 +76,7 @@ class Study:
     inputs: Inputs
     effort: Effort
     out: Path | None = None
-    tell: Callable[[str], None] = lambda doing: None
+    on_progress: Callable[[str], None] = lambda doing: None
 
     def properties(self, among: Iterable[str] | None = None) -> list[str]:
         """Those to be read here: no regressions, at least two options, none too rare. NotForThisZooError when there is none.
@@ -166,17 +167,21 @@ class Study:
         return Task(name, self.last(2), slice_length=length, part=part, converged=self.effort.converged, **changes)
 
     def svms(self, tasks: Sequence[Task], names: Sequence[str]) -> list[Result]:
-        return results.classify(self.inputs, tasks, names, rounds=self.effort.rounds, out=self.out, tell=self.tell)
+        return results.classify(self.inputs, tasks, names, rounds=self.effort.rounds, out=self.out, on_progress=self.on_progress)
 
     def dmc(self, tasks: Sequence[Task], steps: int | None = None) -> list[Result]:
         settings = {"dmc": self.effort.dmc(steps or self.effort.dmc_steps)}
         rounds = self.effort.dmc_rounds
-        return results.classify(self.inputs, tasks, ["dmc"], rounds=rounds, out=self.out, settings=settings, tell=self.tell)
+        return results.classify(
+            self.inputs, tasks, ["dmc"], rounds=rounds, out=self.out, settings=settings, on_progress=self.on_progress
+        )
 
     def first_dmc(self, task: Task) -> Fitted:
         """The DMC of the first round, which `dmc` kept if it was asked before."""
         settings, rounds = self.effort.dmc(self.effort.dmc_steps), self.effort.dmc_rounds
-        return results.first_fit(self.inputs, task, "dmc", rounds=rounds, out=self.out, settings=settings, tell=self.tell)
+        return results.first_fit(
+            self.inputs, task, "dmc", rounds=rounds, out=self.out, settings=settings, on_progress=self.on_progress
+        )
 
     def piece(self, name: str, make: Callable[[], pd.DataFrame], **settings: Any) -> pd.DataFrame:
         """One piece of a long table, made once for the same zoo, effort and settings."""

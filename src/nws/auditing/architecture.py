@@ -87,8 +87,8 @@ class Architecture:
         rows = []
         for name in (*READ, "outputs", "inputs"):
             value = getattr(self, name)
-            said = ("on" if value else "off") if isinstance(value, bool) else f"{value:,}" if value is not None else ""
-            rows.append((name, said or f"cannot be read: {self.not_read[name]}"))
+            text = ("on" if value else "off") if isinstance(value, bool) else f"{value:,}" if value is not None else ""
+            rows.append((name, text or f"cannot be read: {self.not_read[name]}"))
         return [*rows, ("layers with weights", f"{self.convolutions:,} convolutional, {self.matrices:,} fully connected")]
 
     def to_dict(self) -> dict[str, Any]:

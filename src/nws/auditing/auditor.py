@@ -15,14 +15,14 @@ from nws.auditing.calibration import Calibration, calibrate, percent
 from nws.auditing.reference import UNFAMILIAR, Reference, share
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
-from nws.evaluation import held_out
-from nws.features import STATISTICS
-from nws.inputs import Inputs, evenly
 from nws.layout import PARTS, STRIPS, Layout
 from nws.meta import Meta
-from nws.protocol import Task
 from nws.recorded import printable
-from nws.results import provenance
+from nws.representations.statistics import STATISTICS
+from nws.tasks.evaluation import held_out
+from nws.tasks.inputs import Inputs, evenly
+from nws.tasks.protocol import Task
+from nws.tasks.results import provenance
 from nws.zoo import Zoo
 
 SLICES = 24  # of a net that is audited, evenly spread; its votes are calibrated with as many
@@ -133,7 +133,7 @@ class Auditor:
             theta, layout = theta[kept], layout.without(self.without)
         x, starts, length = self._rows(theta, layout)
         probability = self.meta.predict_proba(x)  # (K, C)
-        said = self.calibration.probabilities(probability) if self.calibration else probability.mean(0)
+        calibrated = self.calibration.probabilities(probability) if self.calibration else probability.mean(0)
         evidence = tuple(
             Evidence(_layer_at(layout, a + length // 2), _place(a, kept), _place(a + length - 1, kept) + 1, tuple(row))
             for a, row in zip(starts.tolist(), probability.tolist())
@@ -148,7 +148,7 @@ class Auditor:
             meta=self.meta_name,
             zoo=self.zoo,
             classes=classes,
-            probabilities=tuple(said.tolist()),
+            probabilities=tuple(calibrated.tolist()),
             votes=tuple(votes.tolist()),
             evidence=evidence,
             calibration=self.calibration,
@@ -234,7 +234,7 @@ def learn(
     *,
     folds: int = 4,
     reference: Reference | None = None,
-    tell: Callable[[str], None] = lambda doing: None,
+    on_progress: Callable[[str], None] = lambda doing: None,
 ) -> Auditor:
     """A meta-classifier for audits: it learns from all of the zoo's nets; its votes are calibrated on nets held out, fold by fold.
 
@@ -244,7 +244,7 @@ def learn(
     reference   of the same zoo, when it is known from an earlier call
     """
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo, test_slices=SLICES)
-    held = held_out(meta, task, inputs, folds=folds, tell=tell)
+    held = held_out(meta, task, inputs, folds=folds, on_progress=on_progress)
     column = {label: k for k, label in enumerate(held.meta.classes_.tolist())}
     truth = np.array([column[label] for label in held.labels.tolist()])
     return Auditor(
@@ -287,8 +287,8 @@ def load(path: str | Path) -> Auditor:
             train_nets=tuple(about.get("train_nets") or ()),
         )
     except (KeyError, TypeError, NwsError) as error:
-        said = f"it does not say its {error}" if isinstance(error, KeyError) else str(error)
-        raise NwsError(f"{path}.json cannot be used for an audit: {said}") from None
+        reason = f"it does not say its {error}" if isinstance(error, KeyError) else str(error)
+        raise NwsError(f"{path}.json cannot be used for an audit: {reason}") from None
 
 
 def _object(value: Any) -> dict[str, Any]:

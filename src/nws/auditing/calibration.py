@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError
-from nws.metrics import brier, expected_calibration_error
-from nws.protocol import interval
+from nws.tasks.metrics import brier, expected_calibration_error
+from nws.tasks.protocol import interval
 
 _HOTTEST = 20.0
 _LARGEST = 1e12
@@ -83,9 +83,9 @@ class Calibration:
         return asdict(self)
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Calibration:
+    def of(cls, stored: Mapping[str, Any]) -> Calibration:
         try:
-            return cls(**{**said, "weights": tuple(tuple(row) for row in said["weights"])})
+            return cls(**{**stored, "weights": tuple(tuple(row) for row in stored["weights"])})
         except (TypeError, KeyError):
             raise NwsError(f"a calibration has other entries than {', '.join(cls.__dataclass_fields__)}") from None
 
@@ -120,7 +120,7 @@ def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> C
         n,
         float(hits.mean()),
         *interval(hits),
-        *(expected_calibration_error(said, y) for said in (votes, cooled, after)),
+        *(expected_calibration_error(p, y) for p in (votes, cooled, after)),
     )
 
 

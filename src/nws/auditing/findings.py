@@ -47,8 +47,8 @@ class Check:
     @builtins.property  # `property` is a field here
     def sentence(self) -> str:
         """For people, where it does not agree."""
-        said = f"{self.model} says {self.property} {self.says} ({percent(self.probability)})"
-        return f"{said}; the file shows {self.read}, which counts."
+        sentence = f"{self.model} says {self.property} {self.says} ({percent(self.probability)})"
+        return f"{sentence}; the file shows {self.read}, which counts."
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,16 @@ class Audit:
         contradictions = [found[0].contradiction for found in self.contradictions.values()]
         if not trusted:
             first = next(iter(self.best.values()))
-            weak = [said.replace("It ", f"{first.model} ", 1) for said in first.weaknesses]  # out of its place in a table
+            weak = [weakness.replace("It ", f"{first.model} ", 1) for weakness in first.weaknesses]  # out of its place in a table
             return f"Do not trust these answers. {' '.join(contradictions or [*first.reasons, *weak][:1])}"
         clear = [f"{n} {a.best} ({percent(max(a.probabilities))})" for n, a in trusted.items() if a.clear]
         unsure = [name for name, answer in trusted.items() if not answer.clear]
         doubtful = [name for name in self.best if name not in trusted and name not in self.contradictions]
-        said = [f"Probably trained with {', '.join(clear)}."] if clear else []
-        said += contradictions
-        said += [f"Not clear: {', '.join(unsure)}."] if unsure else []
-        said += [f"Not to be trusted: {', '.join(doubtful)}."] if doubtful else []
-        return " ".join(said)
+        sentences = [f"Probably trained with {', '.join(clear)}."] if clear else []
+        sentences += contradictions
+        sentences += [f"Not clear: {', '.join(unsure)}."] if unsure else []
+        sentences += [f"Not to be trusted: {', '.join(doubtful)}."] if doubtful else []
+        return " ".join(sentences)
 
     @property
     def _checked(self) -> dict[str, str]:
@@ -171,8 +171,8 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
                     f"{name} is read from the file, never guessed, and this file does not show it: {shown.not_read[name]}"
                 )
             else:
-                said = auditor.answer(specimen)
-                checks.append(Check(auditor.name, name, read, said.best, max(said.probabilities)))
+                answer = auditor.answer(specimen)
+                checks.append(Check(auditor.name, name, read, answer.best, max(answer.probabilities)))
         except NwsError as error:
             skipped.append(Skipped(auditor.name, name, str(error)))
     return Audit(
@@ -192,11 +192,11 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
 
 def _compared(answers: list[Answer]) -> list[Answer]:
     """With a contradiction in every answer to which another one, trusted like it, gives another class."""
-    said: dict[str, dict[str, Answer]] = {}  # property -> class -> the surest trusted answer
+    surest: dict[str, dict[str, Answer]] = {}  # property -> class -> the surest trusted answer
     for answer in sorted((a for a in answers if a.trusted), key=lambda a: max(a.probabilities)):
-        said.setdefault(answer.property, {})[answer.best] = answer
+        surest.setdefault(answer.property, {})[answer.best] = answer
     sentences = {}
-    for name, found in said.items():
+    for name, found in surest.items():
         if len(found) > 1:
             each = [f"{label} ({percent(max(a.probabilities))}, {a.model})" for label, a in found.items()]
             sentences[name] = f"Trusted models contradict each other about {name}, so that none is trusted: {' or '.join(each)}."

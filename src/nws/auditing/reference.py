@@ -14,8 +14,8 @@ import numpy as np
 
 from nws.auditing.outputs import Unused, last_layer, never_trained, stripped
 from nws.errors import NwsError
-from nws.features import STATISTICS, statistics
 from nws.layout import Layout
+from nws.representations.statistics import STATISTICS, statistics
 from nws.zoo import Zoo
 
 KINDS = ("convolutions", "matrices", "bias", "beta", "gamma", "mean", "var")
@@ -134,14 +134,14 @@ class Reference:
         }
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Reference:
+    def of(cls, stored: Mapping[str, Any]) -> Reference:
         """The inverse of `to_dict`; NwsError when it is none. The same object for the same nets, which models of one zoo share."""
         try:
-            spans = tuple((str(name), (int(low), int(high))) for name, (low, high) in said["sizes"].items() if name in _SIZES)
-            known = said["architecture"]
-            left_out = said.get("unused")
+            spans = tuple((str(name), (int(low), int(high))) for name, (low, high) in stored["sizes"].items() if name in _SIZES)
+            known = stored["architecture"]
+            left_out = stored.get("unused")
             unused = None if left_out is None else tuple((int(outputs), tuple(map(int, found))) for outputs, found in left_out)
-            return _decoded(str(said["rows"]), spans, known if isinstance(known, str) else None, unused)
+            return _decoded(str(stored["rows"]), spans, known if isinstance(known, str) else None, unused)
         except NwsError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error):

@@ -10,8 +10,8 @@ import numpy as np
 from nws.bench.pairs import Work, paired
 from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import FIXED
-from nws.features import PERCENTILES, layer_statistics, statistics
 from nws.layout import Layout
+from nws.representations.statistics import PERCENTILES, layer_statistics, statistics
 
 
 def rows(quick: bool = False) -> Iterator[dict[str, Any]]:

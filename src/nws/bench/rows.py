@@ -44,10 +44,10 @@ class Row:
             raise NwsError(f"row {self.benchmark}, {self.what}: a target is of a ratio, and there is none")
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Row:
+    def of(cls, row: Mapping[str, Any]) -> Row:
         """From what a benchmark yields; unknown names go to `about`."""
-        own = {name: said[name] for name in cls.__dataclass_fields__ if name in said and name != "about"}
-        return cls(**own, about={name: value for name, value in said.items() if name not in (*own, "reached")})
+        own = {name: row[name] for name in cls.__dataclass_fields__ if name in row and name != "about"}
+        return cls(**own, about={name: value for name, value in row.items() if name not in (*own, "reached")})
 
     @property
     def reached(self) -> bool | None:
@@ -73,7 +73,7 @@ def _rounded(value: Any) -> Any:
 @cache
 def machine() -> dict[str, Any]:
     """CPU model, cores, width of the engine's vectors in bits, commit (None when installed) and versions."""
-    from nws.results import provenance
+    from nws.tasks.results import provenance
     from nws.threads import cores
     from nws.train import native_engine
 

@@ -114,13 +114,13 @@ def _memory(epochs: int) -> dict[str, Any]:
     pictures = images.load(IMAGES)
     peaks: list[int] = []
 
-    def tell(said: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         peaks.extend(_peak(process.pid) for process in multiprocessing.active_children())
 
     if not Path("/proc/self/status").exists():
         return row | {"skipped": "only Linux tells the peak of another process"}
     hp = LARGEST.with_(dataset=IMAGES, batch_size=256, augmentation=True)
-    for _ in train([Job(0, hp), Job(1, hp)], {IMAGES: pictures}, Schedule(epochs=epochs), workers=2, tell=tell):
+    for _ in train([Job(0, hp), Job(1, hp)], {IMAGES: pictures}, Schedule(epochs=epochs), workers=2, on_progress=on_progress):
         pass
     return row | {"value": (max(peaks) - pictures.x_train.nbytes - pictures.x_test.nbytes) / 1e6, "unit": "MB", "limit": 300.0}
 

@@ -25,10 +25,10 @@ SUITES = {
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def run(names: Sequence[str], quick: bool = True, tell: Callable[[str], None] = lambda doing: None) -> Iterator[Row]:
+def run(names: Sequence[str], quick: bool = True, on_progress: Callable[[str], None] = lambda doing: None) -> Iterator[Row]:
     """The rows of the suites as they come. A suite that fails gives a row that says so, and the others go on."""
     for name in names:
-        tell(f"{name}: starting")
+        on_progress(f"{name}: starting")
         command = [sys.executable, "-m", "nws.bench", name, *(["--quick"] if quick else [])]
         with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:  # not a pipe, which would block when nobody reads it
             process = subprocess.Popen(
@@ -38,7 +38,7 @@ def run(names: Sequence[str], quick: bool = True, tell: Callable[[str], None] = 
                 assert process.stdout
                 for line in process.stdout:
                     row = Row.of(json.loads(line))
-                    tell(f"{name}: after {row.what}")
+                    on_progress(f"{name}: after {row.what}")
                     yield row
                 if code := process.wait():
                     errors.seek(0)

@@ -40,8 +40,8 @@ def audit(
             raise NwsError(f"{path} does not exist: name a saved meta-classifier, or a folder of them")
     from nws import auditing, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
-    with terminal.progress(quiet=as_json) as tell:
-        tell(f"auditing {file}")
+    with terminal.progress(quiet=as_json) as on_progress:
+        on_progress(f"auditing {file}")
         found = auditing.audit(file, models or [], net)
     if html:
         from nws import report

@@ -29,8 +29,8 @@ def bench(
     from nws.bench import suites
 
     names = named(chosen, "suite", suites.SUITES) if chosen is not None else list(suites.SUITES)
-    with terminal.progress(quiet=as_json) as tell:
-        rows = list(suites.run(names, quick=not full, tell=tell))
+    with terminal.progress(quiet=as_json) as on_progress:
+        rows = list(suites.run(names, quick=not full, on_progress=on_progress))
     if as_json:
         print_json([row.to_dict() for row in rows])
     else:

@@ -16,7 +16,7 @@ from nws.processes import preloading
 from nws.vocabulary import MEASURED, META_CLASSIFIERS, WORKERS_NEED
 
 if TYPE_CHECKING:
-    from nws.protocol import Task
+    from nws.tasks.protocol import Task
     from nws.zoo import Zoo
 
 Properties = Annotated[
@@ -100,7 +100,7 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Train meta-classifiers that read hyper-parameters back from weights, and show how often they are right on unseen nets."""
-    from nws.inputs import Inputs
+    from nws.tasks.inputs import Inputs
     from nws.zoo import Zoo
 
     positive(rounds=rounds, steps=steps, workers=workers)
@@ -120,10 +120,11 @@ def classify(
     settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
-    from nws import results, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
+    from nws import terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
+    from nws.tasks import results  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
-    with terminal.progress(quiet=as_json) as tell, Inputs(opened, seed, workers=processes) as inputs:
-        rows = results.classify(inputs, tasks, metas, rounds=rounds, out=out, settings=settings, tell=tell)
+    with terminal.progress(quiet=as_json) as on_progress, Inputs(opened, seed, workers=processes) as inputs:
+        rows = results.classify(inputs, tasks, metas, rounds=rounds, out=out, settings=settings, on_progress=on_progress)
     if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
         from nws import figures
 
@@ -145,8 +146,8 @@ def _metas(zoo: Zoo, meta: str | None, own: list[str], sliced: bool) -> list[Any
 
 
 def _tasks(zoo: Zoo, properties: str, options: dict[str, Any]) -> list[Task]:
-    from nws.protocol import Task
-    from nws.questions import snapshots
+    from nws.tasks.protocol import Task
+    from nws.tasks.questions import snapshots
     from nws.zoo import targets
 
     varying = [name for name in zoo.varying() if name not in options["only"]]

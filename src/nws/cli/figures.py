@@ -45,8 +45,8 @@ def figures(
         raise NwsError(f"{zoo} holds no nets yet: run `nws sample` first")
     from nws import gallery, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
 
-    with terminal.progress(quiet=as_json) as tell:
-        made = gallery.make(opened, out or beside(zoo, "figures"), names, budget, tell, workers or threads.cores())
+    with terminal.progress(quiet=as_json) as on_progress:
+        made = gallery.make(opened, out or beside(zoo, "figures"), names, budget, on_progress, workers or threads.cores())
     if as_json:
         print_json([asdict(m) for m in made])
         return

@@ -36,10 +36,10 @@ def import_(
     """Make a zoo from other people's nets. Damaged nets are skipped and listed; the same command goes on where it stopped."""
     from nws import importers, terminal
 
-    with terminal.progress(quiet=as_json) as tell:
-        tell("looking through the source")
+    with terminal.progress(quiet=as_json) as on_progress:
+        on_progress("looking through the source")
         opened = importers.open_source(kind, source, table=table, root=root, net=net)
-        summary = importers.fill(opened, zoo, strict, terminal.counted(tell))
+        summary = importers.fill(opened, zoo, strict, terminal.counted(on_progress))
     if as_json:
         print_json(summary.to_dict())
         return
@@ -67,10 +67,10 @@ def export(
     from nws.zoo import Zoo
 
     out = out or beside(zoo, to)
-    with terminal.progress(quiet=as_json) as tell:
-        tell("reading the zoo")
+    with terminal.progress(quiet=as_json) as on_progress:
+        on_progress("reading the zoo")
         numbers = snapshot_numbers(snapshots)
-        done = exporters.export(Zoo(zoo), to, out, numbers, terminal.counted(tell))
+        done = exporters.export(Zoo(zoo), to, out, numbers, terminal.counted(on_progress))
     if as_json:
         print_json(done)
         return

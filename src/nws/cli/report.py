@@ -34,8 +34,8 @@ def report(
     from nws import report as reports  # after everything that may be wrong: it brings PyTorch and scikit-learn
     from nws import terminal
 
-    with terminal.progress(quiet=as_json) as tell:
-        written = reports.write(opened, out, tables, tell)
+    with terminal.progress(quiet=as_json) as on_progress:
+        written = reports.write(opened, out, tables, on_progress)
     if as_json:
         print_json(asdict(written))
         return

@@ -91,7 +91,7 @@ def sample(
         if done:
             terminal.console.print(f"{zoo}: going on after {done} of {nets} nets")
         with terminal.SamplingBar(nets, done) as bar:
-            sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, tell=bar)
+            sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, on_progress=bar)
     _show_summary(opened, as_json)
 
 
@@ -123,7 +123,7 @@ def info(
         return
     opened = Zoo(zoo)
     if card:
-        from nws.results import write
+        from nws.tasks.results import write
 
         write(opened.path / "README.md", opened.card())
         terminal.console.print(f"wrote {opened.path / 'README.md'}")
@@ -148,8 +148,10 @@ def verify(
     from nws import terminal
     from nws.zoo import Zoo
 
-    with terminal.progress(quiet=as_json) as tell:
-        report = Zoo(zoo).verify(repair=repair, progress=lambda n, of: tell(Doing(f"checked {n:,} of {of:,} nets", n / max(of, 1))))
+    with terminal.progress(quiet=as_json) as on_progress:
+        report = Zoo(zoo).verify(
+            repair=repair, progress=lambda n, of: on_progress(Doing(f"checked {n:,} of {of:,} nets", n / max(of, 1)))
+        )
     if as_json:
         print_json(report.to_dict())
     else:

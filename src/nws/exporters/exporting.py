@@ -8,7 +8,7 @@ from typing import Any
 
 from nws.errors import NwsError, unknown
 from nws.exporters import matrices, nws2020, state_dicts
-from nws.exporters.job import Job, Tell
+from nws.exporters.job import Job, OnProgress
 from nws.zoo import Zoo
 
 _WRITERS: dict[str, Callable[[Job], dict[str, Any]]] = {
@@ -20,7 +20,7 @@ KINDS = tuple(_WRITERS)
 
 
 def export(
-    zoo: Zoo, kind: str, out: str | Path, snapshots: Sequence[int] = (), tell: Tell = lambda done, of, where: None
+    zoo: Zoo, kind: str, out: str | Path, snapshots: Sequence[int] = (), on_progress: OnProgress = lambda done, of, where: None
 ) -> dict[str, Any]:
     """Write the zoo's nets to the folder `out` in a format of `KINDS`; the same call goes on where it stopped.
 
@@ -31,7 +31,7 @@ def export(
         raise unknown("format", kind, KINDS)
     if zoo.index.empty:
         raise NwsError(f"{zoo.path} holds no nets: nothing to export")
-    job = Job(zoo, Path(out), tuple(snapshots), tell)
+    job = Job(zoo, Path(out), tuple(snapshots), on_progress)
     try:
         job.claim(kind)
         return {"zoo": str(zoo.path), "format": kind, "out": str(out), **_WRITERS[kind](job)}

@@ -14,7 +14,7 @@ from nws.errors import NwsError
 from nws.net import Net, at_snapshots
 from nws.zoo import Zoo
 
-Tell = Callable[[int, int, str], None]
+OnProgress = Callable[[int, int, str], None]
 _MARK = "export.json"  # tells what a folder is, so that the same export goes on and no other does
 
 
@@ -25,7 +25,7 @@ class Job:
     zoo: Zoo
     out: Path
     snapshots: tuple[int, ...]
-    tell: Tell
+    on_progress: OnProgress
 
     def claim(self, kind: str) -> None:
         """Make the folder, or go on with one of the same export. NwsError when it holds anything else."""
@@ -56,8 +56,8 @@ class Job:
 def described(net: Net, snapshot: int, split: str) -> dict[str, Any]:
     """What a table says of a snapshot: the columns that `nws import checkpoints` knows, then the net's properties."""
     record = _record(net, snapshot - 1)
-    said = {"net": net.number, "snapshot": snapshot, "epoch": int(net.epoch[snapshot - 1]), "split": split, "seconds": net.seconds}
-    return {**said, **record, **{name: v for name, v in net.hp.to_dict().items() if name not in (*said, *record, "path")}}
+    row = {"net": net.number, "snapshot": snapshot, "epoch": int(net.epoch[snapshot - 1]), "split": split, "seconds": net.seconds}
+    return {**row, **record, **{name: v for name, v in net.hp.to_dict().items() if name not in (*row, *record, "path")}}
 
 
 def _record(net: Net, position: int) -> dict[str, float]:
@@ -84,7 +84,7 @@ def table(rows: Iterable[dict[str, Any]]) -> bytes:
 
 def torch_names(net: Net) -> list[str]:
     """PyTorch's name of each tensor of the layout: the file's own where the net came from one, else that of its family's module."""
-    said = net.about.get("names")
-    if isinstance(said, list) and len(said) == len(net.layout.tensors) == len(set(map(str, said))):
-        return [str(name) for name in said]
+    names = net.about.get("names")
+    if isinstance(names, list) and len(names) == len(net.layout.tensors) == len(set(map(str, names))):
+        return [str(name) for name in names]
     return [t.torch_name for t in net.layout.tensors]

@@ -36,7 +36,7 @@ def write(job: Job) -> dict[str, Any]:
                     rows.append({"file": path.name, "row": position, **described(net, snapshot, sides[number])})
                     position += 1
                 done += 1
-                job.tell(done, len(index), path.name)
+                job.on_progress(done, len(index), path.name)
             if matrix is not None:
                 matrix.flush()
                 del matrix

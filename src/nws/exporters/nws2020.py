@@ -32,7 +32,7 @@ def write(job: Job) -> dict[str, Any]:
             tables[index.loc[number, "split"]].append([*row, number])
         except (NwsError, ValueError) as error:  # ValueError: an option that the 2020 coding has no number for
             skipped.append((f"net {number}", str(error)))
-        job.tell(done, len(index), folder.name)
+        job.on_progress(done, len(index), folder.name)
     if len(skipped) == len(index):
         raise NwsError(f"{job.zoo.path}: no net fits the 2020 format ({skipped[0][1]}): export to state-dict or numpy")
     for side, rows in tables.items():

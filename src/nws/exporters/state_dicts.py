@@ -29,6 +29,6 @@ def write(job: Job) -> dict[str, Any]:
                 write_whole(path, save(arrays, {"format": "pt", ORDER: json.dumps(list(arrays))}), new=True)
             rows.append({"path": f"{folder.name}/{path.name}", **described(net, snapshot, index.loc[number, "split"])})
             files += 1
-        job.tell(done, len(index), path.name)
+        job.on_progress(done, len(index), path.name)
     write_whole(job.out / "nets.csv", table(rows))
     return {"nets": len(index), "files": files, "skipped": []}

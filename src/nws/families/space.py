@@ -81,8 +81,8 @@ class Property:
         least = 1 if self.minimum is None else int(self.minimum)
         if isinstance(value, int) and number and least <= value <= self.maximum:
             return value
-        said = f"{self.name}={value!r}" if len(str(value)) < 40 else self.name
-        raise NwsError(f"{said}: must be a whole number of {least} to {self.maximum:,}, the usual ones are {self.options}")
+        shown = f"{self.name}={value!r}" if len(str(value)) < 40 else self.name
+        raise NwsError(f"{shown}: must be a whole number of {least} to {self.maximum:,}, the usual ones are {self.options}")
 
     def label(self, value: Any) -> str:
         """How the value is written in tables, figures and as a class: on/off for switches."""

@@ -37,7 +37,7 @@ def importance(table: pd.DataFrame) -> Figure:
     style.legend(figure, *axes[0].get_legend_handles_labels())
     rounds = table.attrs.get("about", {}).get("settings", {}).get("effort", {}).get("rounds")
     over = f" over {rounds} rounds" if rounds else " over rounds"
-    within = "16 statistics of each weight type of each layer, in the order of nws.features.STATISTICS"
+    within = "16 statistics of each weight type of each layer, in the order of nws.representations.statistics.STATISTICS"
     style.caption(figure, table, within, f"grey: standard deviation{over}; black: means of a weight type")
     return figure
 
@@ -64,8 +64,8 @@ def importance_local(table: pd.DataFrame) -> Figure:
                 text.set_in_layout(False)
         axis.set_ylim(bottom=0)
     _label(figure, axes)
-    said = "blue: of the weights; orange (_d): of their differences; bars: standard deviation over rounds"
-    style.caption(figure, table, said)
+    colours = "blue: of the weights; orange (_d): of their differences; bars: standard deviation over rounds"
+    style.caption(figure, table, colours)
     return figure
 
 

@@ -98,8 +98,8 @@ def subset_size(table: pd.DataFrame) -> Figure:
                 continue
             colour = colours[name]
             y, reach = mine["accuracy"], _reach(mine)
-            said: dict[str, Any] = {"label": style.word(name), "marker": markers[name], "markersize": 4}
-            axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **said)
+            look: dict[str, Any] = {"label": style.word(name), "marker": markers[name], "markersize": 4}
+            axis.errorbar(mine["slice_length"], y, reach, color=colour, linewidth=1.4, elinewidth=0.8, capsize=2, **look)
             axis.axhline(mine["chance"].iloc[0], color=colour, linestyle=":", linewidth=0.9, zorder=0)
         axis.set_xscale("log")
         axis.set_xlim(0.8 * table["slice_length"].min(), 1.25 * table["slice_length"].max())  # the same in both panels

@@ -67,9 +67,9 @@ def _cells(axis: Axes, mine: pd.DataFrame, columns: list[str], rows: int, reach:
             values[row, column] = cell["coefficient"]
             white = abs(cell["coefficient"]) > 0.65 * reach
             option = style.label(name, style.parsed(name, text), short=True) + "\n" if text else ""
-            said = f"{option}{cell['coefficient']:+.2f}{'*' if cell['star'] else ''}"
+            text = f"{option}{cell['coefficient']:+.2f}{'*' if cell['star'] else ''}"
             axis.text(
-                column, row, said, ha="center", va="center", fontsize=7, color="white" if white else "black", linespacing=1.05
+                column, row, text, ha="center", va="center", fontsize=7, color="white" if white else "black", linespacing=1.05
             )
     picture = axis.imshow(values, cmap=COLOURS, vmin=-reach, vmax=reach, aspect="auto")
     axis.set_xticks(range(len(columns)), [HEADS.get(name) or style.narrow(name) for name in columns], fontsize=8)

@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 
 from nws.errors import NwsError
-from nws.images import records
 
+MAX_BYTES = 2 << 30  # no official file of images holds more; a header that claims more is wrong or hostile
 _MATRIX, _COMPRESSED = 14, 15  # kinds of the elements that a file is a row of
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # how values are stored
 _REAL_CLASSES = range(6, 16)  # double .. uint64; below are cells, structures, objects, text, sparse arrays
@@ -51,7 +51,7 @@ def read(path: Path, names: Collection[str]) -> dict[str, np.ndarray]:
     checked against each other before anything is allocated.
     """
     size = path.stat().st_size
-    if size > records.MAX_BYTES:
+    if size > MAX_BYTES:
         raise NwsError(f"{path} is {size:,} bytes, more than any file of this kind")
     found: dict[str, np.ndarray] = {}
     try:
@@ -97,9 +97,9 @@ def _matrix(stream: _Stream, order: str, names: Collection[str]) -> tuple[str, n
         return name, None
     if flags & 0xFF not in _REAL_CLASSES or flags & _COMPLEX:
         raise _DamageError(f"{name} is not an array of real numbers")
-    if len(shape) < 2 or min(shape) < 0 or prod(shape) > records.MAX_BYTES:
+    if len(shape) < 2 or min(shape) < 0 or prod(shape) > MAX_BYTES:
         raise _DamageError(f"{name} claims the shape {shape}")
-    kind, data = _element(stream, order, min(8 * prod(shape), records.MAX_BYTES))
+    kind, data = _element(stream, order, min(8 * prod(shape), MAX_BYTES))
     if kind not in _NUMBERS or len(data) != prod(shape) * np.dtype(_NUMBERS[kind]).itemsize:
         raise _DamageError(f"{name} does not hold what its shape {shape} says")
     if stream.read(1):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nws.images import cifar, idx, stl10, svhn
+from nws.images import formats
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _idx_files(prefix: str, *rows: tuple[int, str]) -> tuple[File, ...]:
 SOURCES = {
     "mnist": Source(
         _DIGITS,
-        idx.read_split,
+        formats.read_idx,
         _idx_files(
             "train",
             (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
@@ -79,7 +79,7 @@ SOURCES = {
     ),
     "fashion": Source(
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        idx.read_split,
+        formats.read_idx,
         _idx_files(
             "train",
             (26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
@@ -94,7 +94,7 @@ SOURCES = {
     ),
     "kmnist": Source(
         ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        idx.read_split,
+        formats.read_idx,
         _idx_files(
             "train",
             (18165135, "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
@@ -109,7 +109,7 @@ SOURCES = {
     ),
     "cifar10": Source(
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-        cifar.read_split,
+        formats.read_cifar,
         (
             File("data_batch_1.bin", 30730000, "md5:5dd7e06a14cb22eb9f671a540d1b7c25"),
             File("data_batch_2.bin", 30730000, "md5:5ea93a67294ea407fff1d09f752e9692"),
@@ -125,14 +125,14 @@ SOURCES = {
     ),
     "svhn": Source(
         _DIGITS,
-        svhn.read_split,
+        formats.read_svhn,
         (File("train_32x32.mat", 182040794, "sha256:435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),),
         (File("test_32x32.mat", 64275384, "sha256:cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),),
         ("http://ufldl.stanford.edu/housenumbers/",),
     ),
     "stl10": Source(
         ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
-        stl10.read_split,
+        formats.read_stl10,
         (
             File("train_X.bin", 138240000, "md5:918c2871b30a85fa023e0c44e0bee87f"),
             File("train_y.bin", 5000, "md5:5a34089d4802c674881badbb80307741"),

@@ -47,16 +47,16 @@ def open_source(path: Path, table: Path | None = None, net: str | None = None) -
         nets.setdefault(k if values.get("net") is None else ("net", values["net"]), []).append((file, values))
     if not nets:
         raise NwsError(f"{shown(path)} holds no checkpoints: their names must end in {', '.join(SUFFIXES)}")
-    said = [key[1] if isinstance(key, tuple) else None for key in nets]
-    numbered = all(type(n) is int and 0 <= n < 10**9 for n in said)
-    numbers: list[Any] = said if numbered else list(range(len(said)))
+    keys = [key[1] if isinstance(key, tuple) else None for key in nets]
+    numbered = all(type(n) is int and 0 <= n < 10**9 for n in keys)
+    numbers: list[Any] = keys if numbered else list(range(len(keys)))
     listed = file_fingerprint(table) if table else fingerprint(str(file.relative_to(folder)) for file, _ in rows)
 
     if net is not None:
         listed = fingerprint([listed, net])  # the other net of the same files is another source
 
     def items() -> Iterator[Item]:
-        for number, name, group in zip(numbers, said, nets.values()):
+        for number, name, group in zip(numbers, keys, nets.values()):
             yield Item(number, shown(group[0][0]), partial(_load, number, name, group, folder, net))
 
     return Source(KIND, listed, len(nets), items)

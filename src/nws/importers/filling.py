@@ -21,7 +21,7 @@ _OPENERS: dict[str, Callable[..., Source]] = {
 }
 KINDS = tuple(_OPENERS)
 
-Tell = Callable[[int, int, str], None]
+OnProgress = Callable[[int, int, str], None]
 
 
 @dataclass
@@ -64,11 +64,11 @@ def open_source(kind: str, path: str | Path, **options: str | Path | None) -> So
     return _OPENERS[kind](Path(path), **given)
 
 
-def fill(source: Source, path: str | Path, strict: bool = False, tell: Tell = lambda done, of, where: None) -> Summary:
+def fill(source: Source, path: str | Path, strict: bool = False, on_progress: OnProgress = lambda done, of, where: None) -> Summary:
     """Import the nets that the zoo at `path` lacks; a zoo is made when there is none.
 
     strict  end with the first net that cannot be read, instead of listing it
-    tell    hears (done, of, where) after each net
+    on_progress  receives (done, of, where) after each net
 
     Raises NwsError for a zoo made from something else, a full disk, or when no net at all could be read.
     """
@@ -92,7 +92,7 @@ def fill(source: Source, path: str | Path, strict: bool = False, tell: Tell = la
                     summary.imported += 1
                     summary.largest_rounding_difference = max(summary.largest_rounding_difference, found.difference)
                     summary.notes.update(set(found.notes))
-            tell(done, source.count, item.where)
+            on_progress(done, source.count, item.where)
     summary.nets = len(present)
     if not present:
         why = f" ({summary.skipped[0][1]})" if summary.skipped else ""

@@ -91,15 +91,15 @@ def _results(path: Path) -> dict[int, dict[str, Any]]:
     results = {}
     for line in text.decode("utf-8", "backslashreplace").splitlines():
         try:
-            said = json.loads(line)
-            results[int(said["training_iteration"])] = said
+            record = json.loads(line)
+            results[int(record["training_iteration"])] = record
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     return dict(sorted(results.items()))
 
 
-def _measured(said: Mapping[str, Any]) -> dict[str, float]:
-    return {ours: next((fraction(said[n]) for n in names if n in said), float("nan")) for ours, names in _MEASURED.items()}
+def _measured(record: Mapping[str, Any]) -> dict[str, float]:
+    return {ours: next((fraction(record[n]) for n in names if n in record), float("nan")) for ours, names in _MEASURED.items()}
 
 
 def _properties(config: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -162,7 +162,7 @@ def _load_sample(number: int, name: str, state: Mapping[str, Any], rows: list[in
     properties = properties if isinstance(properties, dict) else {}
     epochs = epochs if isinstance(epochs, list) else []
     for k in rows:
-        said = {str(key): column[k] for key, column in properties.items() if isinstance(column, list) and k < len(column)}
+        row = {str(key): column[k] for key, column in properties.items() if isinstance(column, list) and k < len(column)}
         epoch = epochs[k] if k < len(epochs) and type(epochs[k]) is int and epochs[k] >= 0 else None
         if not isinstance(samples[k], dict):
             raise NwsError(f"sample {k} of {name} is no state dict: a vector of weights does not say which tensors it holds")
@@ -170,8 +170,8 @@ def _load_sample(number: int, name: str, state: Mapping[str, Any], rows: list[in
         check_declared(Path(name), ((key, t.shape, 8) for key, t in stored.items()), Limits())
         arrays, _ = numbers_only({key: t.read(opened.fetch) for key, t in stored.items()})
         weights = ordered(Checkpoint(Path(f"{name} {k}"), "torch", tuple(arrays), arrays))
-        moments.append(Moment(weights, epoch, **_measured(said)))
-    values, about = _properties({key: value for key, value in said.items() if not key.endswith("_acc") and key not in _REPORTED})
+        moments.append(Moment(weights, epoch, **_measured(row)))
+    values, about = _properties({key: value for key, value in row.items() if not key.endswith("_acc") and key not in _REPORTED})
     path = state["paths"][rows[0]] if isinstance(state.get("paths"), list) and len(state["paths"]) == len(samples) else ""
     net = net_of(number, values, moments, {**about, "set": name, "run": printable(Path(str(path)).name)})
     return Imported(net, _SETS[name], max(m.weights.difference for m in moments))

@@ -63,9 +63,11 @@ def _tables(tables: list[Path], root: Path | None) -> Source:
 
 def _numbers(lines: list[Line]) -> list[int]:
     """Of each line: what the column `net` says where all lines say something else there; else its position."""
-    said = [row.cells[columns.index(NUMBER)] for _, columns, _, row in lines if NUMBER in columns and isinstance(row, Row)]
-    usable = len(said) == len(lines) and all(type(n) is int and 0 <= n < 10**9 for n in said) and len(set(said)) == len(said)
-    return said if usable else list(range(len(lines)))
+    stated = [row.cells[columns.index(NUMBER)] for _, columns, _, row in lines if NUMBER in columns and isinstance(row, Row)]
+    usable = (
+        len(stated) == len(lines) and all(type(n) is int and 0 <= n < 10**9 for n in stated) and len(set(stated)) == len(stated)
+    )
+    return stated if usable else list(range(len(lines)))
 
 
 def _folder(path: Path) -> Source:

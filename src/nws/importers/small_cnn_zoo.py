@@ -47,8 +47,8 @@ def open_source(path: Path) -> Source:
 
     def items() -> Iterator[Item]:
         for number, (modeldir, rows) in enumerate(nets.items()):
-            said = [(k, dict(zip(header, cells))) for k, cells in rows]
-            yield Item(number, f"{metrics}, modeldir {printable(modeldir)}", partial(_load, number, said, matrix, tensors))
+            records = [(k, dict(zip(header, cells))) for k, cells in rows]
+            yield Item(number, f"{metrics}, modeldir {printable(modeldir)}", partial(_load, number, records, matrix, tensors))
 
     return Source(KIND, file_fingerprint(metrics, layout), len(nets), items)
 
@@ -142,11 +142,11 @@ def _load(number: int, rows: list[tuple[int, dict[str, str]]], matrix: np.ndarra
     for k, row in rows:
         arrays = {name: np.array(matrix[k, start : start + prod(shape)]).reshape(shape) for name, (start, shape) in tensors.items()}
         weights = ordered(Checkpoint(Path("weights.npy"), "npy", tuple(arrays), arrays, kernels="keras"))
-        said = {name: parsed(row.get(name, "")) for name in ("step", "train_accuracy", "test_accuracy")}
-        if type(said["step"]) is not int or not 0 <= said["step"] < 1 << 31:
+        at = {name: parsed(row.get(name, "")) for name in ("step", "train_accuracy", "test_accuracy")}
+        if type(at["step"]) is not int or not 0 <= at["step"] < 1 << 31:
             raise NwsError(f"step {row['step']!r} is no number of epochs")
-        train, test = fraction(said["train_accuracy"]), fraction(said["test_accuracy"])
-        moments.append(Moment(weights, said["step"], train_accuracy=train, test_accuracy=test))
+        train, test = fraction(at["train_accuracy"]), fraction(at["test_accuracy"])
+        moments.append(Moment(weights, at["step"], train_accuracy=train, test_accuracy=test))
         notes += weights.notes
     last: dict[str, Any] = {name: parsed(cell) for name, cell in rows[-1][1].items()}
     values = {OURS.get(name, name): v for name, v in last.items() if name.startswith("config.") and name not in _IDENTITY}

@@ -84,7 +84,7 @@ def hyper_parameters(flags: argparse.Namespace) -> HyperParameters:
 def trained(flags: argparse.Namespace, hp: HyperParameters, images: ImageSet) -> Net:
     """The net, with a line said about each epoch."""
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         step, train_accuracy, validation, test, _ = progress.record
         print(
             f"step {step:06.0f} (epoch {progress.epoch} of {flags.epochs}): "
@@ -93,7 +93,7 @@ def trained(flags: argparse.Namespace, hp: HyperParameters, images: ImageSet) ->
         )
 
     schedule = Schedule(flags.seed, flags.prints, flags.epochs)
-    (net,) = train([Job(_number(flags.id), hp)], {hp.dataset: images}, schedule, tell=tell)
+    (net,) = train([Job(_number(flags.id), hp)], {hp.dataset: images}, schedule, on_progress=on_progress)
     return net
 
 

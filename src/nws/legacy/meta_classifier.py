@@ -16,7 +16,7 @@ from nws.errors import NwsError
 from nws.layout import PARTS
 from nws.legacy.files import make_folder
 from nws.legacy.flags import Flag, exit_code, parse, show
-from nws.legacy.nets import Nets, Question, load, marks, said, scores, split_validation
+from nws.legacy.nets import Nets, Question, load, marks, probabilities, scores, split_validation
 from nws.legacy.split_tables import PROPS, options_of, property_at, read_table
 
 _LINES = 50  # of progress in one training
@@ -58,13 +58,13 @@ def run(argv: Sequence[str]) -> None:
     question = asked(flags)
     folder, notes = Path(flags.log_dir), list[str]()
 
-    def tell(note: str) -> None:
+    def warn(note: str) -> None:
         notes.append(note)
         print(f"note: {note}", flush=True)
 
     if flags.training:
         dmc = untrained(flags, question)
-        nets, validation, test = _training_nets(flags, question, tell)
+        nets, validation, test = _training_nets(flags, question, warn)
         show(flags)
         make_folder(folder)
         meta, about = trained(dmc, question, nets)
@@ -73,7 +73,7 @@ def run(argv: Sequence[str]) -> None:
     else:
         meta, about = loaded(flags, question)
         known = () if meta.regression else tuple(meta.classes_)
-        test = load(read_table(flags.data_test, flags.root), question, flags.load_uniform, tell, known)
+        test = load(read_table(flags.data_test, flags.root), question, flags.load_uniform, warn, known)
         show(flags)
         make_folder(folder)
         sides = {"test": test}
@@ -107,7 +107,7 @@ def asked(flags: argparse.Namespace) -> Question:
     return Question(property_, PARTS[flags.dnn_part], flags.slice_length, tuple(range(first, last + 1)))
 
 
-def _training_nets(flags: argparse.Namespace, question: Question, tell: Callable[[str], None]) -> tuple[Nets, Nets, Nets]:
+def _training_nets(flags: argparse.Namespace, question: Question, warn: Callable[[str], None]) -> tuple[Nets, Nets, Nets]:
     """(training, validation, test) nets. Both tables are read before any weights."""
     table, test_table = (read_table(path, flags.root) for path in (flags.data_train, flags.data_test))
     present = {question.label(row) for row in table.rows if question.size(row) >= question.slice_length}
@@ -115,11 +115,11 @@ def _training_nets(flags: argparse.Namespace, question: Question, tell: Callable
         raise NwsError(
             f"{question.property.name} cannot be told apart in {table.path}: each net that can be used has {present.pop()}"
         )
-    nets = load(table, question, True, tell)
-    test = load(test_table, question, flags.load_uniform, tell, () if question.property.continuous else present)
+    nets = load(table, question, True, warn)
+    test = load(test_table, question, flags.load_uniform, warn, () if question.property.continuous else present)
     train, validation = split_validation(nets, np.random.default_rng([flags.seed, 1]))
     if not len(validation):
-        tell(f"{table.path}: {len(nets)} nets are too few to set a tenth aside for validation")
+        warn(f"{table.path}: {len(nets)} nets are too few to set a tenth aside for validation")
     return train, validation, test
 
 
@@ -144,7 +144,7 @@ def untrained(flags: argparse.Namespace, question: Question) -> Any:
 
 def trained(dmc: Any, question: Question, nets: Nets) -> tuple[Any, dict[str, Any]]:
     """The DMC fitted on all snapshots of the nets, and what is to be known about it."""
-    from nws.results import provenance
+    from nws.tasks.results import provenance
 
     S = len(question.snapshots)
     print(f"training on {len(nets)} nets, {len(nets) * S} vectors", flush=True)
@@ -236,7 +236,7 @@ def write_averages(meta: Any, nets: Nets, question: Question, flags: argparse.Na
     for s, k in enumerate(question.snapshots):
         lines = []
         for row, vectors, label in zip(nets.rows, nets.vectors, nets.labels):
-            accuracy = marks(meta, said(meta, vectors[s : s + 1], flags.batch_size), label).mean()
+            accuracy = marks(meta, probabilities(meta, vectors[s : s + 1], flags.batch_size), label).mean()
             train_error, test_error = row.run.error[k - 1]
             dataset, rate, *others = row.hp.to_2020().values()
             first = f"{'_'.join(dataset.split())} {train_error:f} {test_error:f} {flags.prop} {accuracy:f}"
@@ -248,7 +248,7 @@ def write_averages(meta: Any, nets: Nets, question: Question, flags: argparse.Na
 def write_positions(meta: Any, nets: Nets, question: Question, positions: int, folder: Path) -> None:
     """step_K.bin: class probabilities (N, 1, P, C), float32 little-endian; step_K.json says what its axes are."""
     names, order = _ordered(meta, {"property": question.property.name})
-    grid = np.concatenate([said(meta, vectors, positions)[:, None, :, order] for vectors in nets.vectors])
+    grid = np.concatenate([probabilities(meta, vectors, positions)[:, None, :, order] for vectors in nets.vectors])
     name = f"step_{question.snapshots[0]:02d}"
     axes = {
         "shape": grid.shape,

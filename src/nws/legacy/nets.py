@@ -11,7 +11,7 @@ import numpy as np
 
 from nws.errors import NwsError
 from nws.families.space import Property
-from nws.legacy.split_tables import Row, Table, Tell, balanced, options_of
+from nws.legacy.split_tables import Row, Table, Warn, balanced, options_of
 
 SLICES = 10  # evenly spread over each vector when accuracies are measured
 
@@ -56,8 +56,8 @@ class Nets:
         )
 
 
-def load(table: Table, question: Question, uniform: bool, tell: Tell, known: Collection[str] = ()) -> Nets:
-    """The table's nets that the question can be put to; `tell` hears which were left out, and why.
+def load(table: Table, question: Question, uniform: bool, warn: Warn, known: Collection[str] = ()) -> Nets:
+    """The table's nets that the question can be put to; `warn` receives which were left out, and why.
 
     uniform  balance the classes, as `import_weights` does
     known    the only labels of interest: what a meta-classifier has learned (none given: all)
@@ -66,24 +66,24 @@ def load(table: Table, question: Question, uniform: bool, tell: Tell, known: Col
     rows = [row for row in table.rows if question.size(row) >= question.slice_length]
     if short := len(table.rows) - len(rows):
         part = "" if question.part == "all" else f"{question.part} "
-        tell(f"{at}: {short} of {len(table.rows)} nets left out because they have fewer than {question.slice_length} {part}weights")
+        warn(f"{at}: {short} of {len(table.rows)} nets left out because they have fewer than {question.slice_length} {part}weights")
     if known:
         strange = Counter(label for label in map(question.label, rows) if label not in known)
         rows = [row for row in rows if question.label(row) not in strange]
         if strange:
-            tell(f"{at}: {strange.total()} nets left out, {property_.name} {', '.join(strange)} is not in the training table")
+            warn(f"{at}: {strange.total()} nets left out, {property_.name} {', '.join(strange)} is not in the training table")
     if not rows:
         raise NwsError(f"{at}: no net is left to read {property_.name} from: use a shorter --slice_length, or another table")
     if not property_.continuous:
         present = set(map(question.label, rows))
         if absent := [label for label in map(property_.label, options_of(property_, table.rows)) if label not in present]:
-            tell(f"{at}: no net has {property_.name} {', '.join(absent)}")
+            warn(f"{at}: no net has {property_.name} {', '.join(absent)}")
         if uniform:
             rows = [rows[k] for k in balanced([question.label(row) for row in rows])]
     vectors = [question.theta(row) for row in rows]
     finite = [bool(np.isfinite(v).all()) for v in vectors]
     if not all(finite):
-        tell(f"{at}: {finite.count(False)} of {len(rows)} nets left out, their training diverged")
+        warn(f"{at}: {finite.count(False)} of {len(rows)} nets left out, their training diverged")
     if not any(finite):
         raise NwsError(f"{at}: no net is left to read {property_.name} from: all have diverged")
     rows = [row for row, good in zip(rows, finite) if good]
@@ -106,7 +106,7 @@ def split_validation(nets: Nets, rng: np.random.Generator) -> tuple[Nets, Nets]:
     return nets.take(kept), nets.take(np.array(sorted(validation), int))
 
 
-def said(meta: Any, vectors: np.ndarray, slices: int) -> np.ndarray:
+def probabilities(meta: Any, vectors: np.ndarray, slices: int) -> np.ndarray:
     """What the meta-classifier says of slices spread evenly over vectors (S, P): probabilities (S, K, C), or numbers (S, K, 1)."""
     length = meta.n_features_in_
     starts = np.round(np.linspace(0, vectors.shape[1] - length, slices)).astype(np.int64)
@@ -126,7 +126,7 @@ def scores(meta: Any, nets: Nets) -> dict[str, float]:
     """Mean accuracy (of a regression, mean absolute error) of single slices, and of the mean answer over a snapshot's slices."""
     single, average = [], []
     for vectors, label in zip(nets.vectors, nets.labels):
-        answers = said(meta, vectors, SLICES)
+        answers = probabilities(meta, vectors, SLICES)
         single.append(marks(meta, answers, label).mean())
         average.append(marks(meta, answers.mean(1), label).mean())
     return {"single_slice": float(np.mean(single)), "per_weight_average": float(np.mean(average))}

@@ -30,7 +30,7 @@ _TEXT = ("dataset", PATH)  # a folder "0001" is not the number 1
 _LARGEST_TABLE = 256 << 20  # bytes; 16,000 runs take 2 MB
 _MOST_WEIGHTS = 10**8  # of one net; the 2020 program's largest has 388,172
 
-Tell = Callable[[str], None]
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def import_weights(
     steps: int | Iterable[int],
     uniform: bool = True,
     root: str | Path | None = None,
-    tell: Tell = lambda said: None,
+    warn: Warn = lambda note: None,
 ) -> Weights:
     """The weights of a table's runs with the labels of property `prop`, as the 2020 program loads them.
 
@@ -87,7 +87,7 @@ def import_weights(
     steps    snapshots, numbered from 1
     uniform  balance the classes: each gives as many runs as the rarest that has any, in table order
     root     a further folder that the table's paths may lie in
-    tell     hears, in plain words, of options without a run
+    warn  receives, in plain words, of options without a run
 
     The labels are positions in the property's list in `PROPERTIES` (C counts it all); options outside it follow in order of
     appearance. NwsError for a table, path or file that is not as it must be.
@@ -99,7 +99,7 @@ def import_weights(
     chosen = list(table.rows)
     if not property_.continuous:
         if absent := [property_.label(o) for o in options if o not in values]:
-            tell(f"{table.path}: no run has {property_.name} {', '.join(absent)}")
+            warn(f"{table.path}: no run has {property_.name} {', '.join(absent)}")
         if uniform:
             chosen = [table.rows[k] for k in balanced(values)]
     try:

@@ -1,7 +1,7 @@
 """The contract of every meta-classifier: scikit-learn's, with the checks and the arithmetic that all of them share.
 
 The constructor only stores its arguments, `fit(X, y)` learns, fitted state ends in `_`. `reads` says what X must be:
-"statistics" (n, 16) or "layer-statistics" (n, F) from nws.features, or "weights", a sequence of n weight vectors.
+"statistics" (n, 16) or "layer-statistics" (n, F) from nws.representations.statistics, or "weights", a sequence of n weight vectors.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def feature_rows(X: Any, width: int | None = None, who: str = "this model") -> n
     try:
         X = given.astype(np.float64)
     except ValueError:
-        raise NwsError("X must be a table of numbers (n, F): see nws.features") from None
+        raise NwsError("X must be a table of numbers (n, F): see nws.representations.statistics") from None
     if X.ndim != 2:
         raise NwsError(f"X must be a table (n, F), got an array of shape {X.shape}. Reshape your data: X.reshape(1, -1) is one row")
     if not X.shape[1] or (width is None and not len(X)):

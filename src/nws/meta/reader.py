@@ -68,8 +68,8 @@ class Reader(BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """(n,) labels or numbers."""
-        said = np.asarray(self.estimator_.predict(X))
-        return said if self.regression else self.classes_[said.astype(int)]
+        predicted = np.asarray(self.estimator_.predict(X))
+        return predicted if self.regression else self.classes_[predicted.astype(int)]
 
     @available_if(lambda self: not self.regression)
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -138,7 +138,7 @@ class TorchReader(BaseEstimator):
 
             loss: Any = nn.functional.cross_entropy
             if self.regression:
-                loss = lambda said, target: (said[:, 0] - target).abs().mean()  # noqa: E731
+                loss = lambda output, target: (output[:, 0] - target).abs().mean()  # noqa: E731
             batches = epochs(len(targets), min(_BATCH, len(targets)), rng)
             fit(module, draw, batches, self.steps, loss, lambda step: self.learning_rate, progress)
         self.module_ = module

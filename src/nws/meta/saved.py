@@ -81,18 +81,18 @@ def is_model(path: Path) -> bool:
         return False
 
 
-def _described(said: dict[str, Any]) -> tuple[Meta, str]:
+def _described(stored: dict[str, Any]) -> tuple[Meta, str]:
     """A meta-classifier that lacks only its arrays, and their checksum."""
-    if said.get("format") != FORMAT:
+    if stored.get("format") != FORMAT:
         raise NwsError("this is not a saved meta-classifier")
-    if said.get("version") != VERSION:
-        raise NwsError(f"format version {said.get('version')!r}, this nws reads {VERSION}: install a newer nws")
-    if said.get("class") not in list(KINDS):
-        raise unknown("class", said.get("class"), KINDS)
-    kind = KINDS[said["class"]]
-    parameters, features, about = (said.get(key) for key in ("parameters", "features", "about"))
+    if stored.get("version") != VERSION:
+        raise NwsError(f"format version {stored.get('version')!r}, this nws reads {VERSION}: install a newer nws")
+    if stored.get("class") not in list(KINDS):
+        raise unknown("class", stored.get("class"), KINDS)
+    kind = KINDS[stored["class"]]
+    parameters, features, about = (stored.get(key) for key in ("parameters", "features", "about"))
     if not isinstance(parameters, dict) or set(parameters) != set(kind().get_params()):
-        raise NwsError(f"parameters must be those of {said['class']}: {', '.join(kind().get_params())}")
+        raise NwsError(f"parameters must be those of {stored['class']}: {', '.join(kind().get_params())}")
     if type(features) is not int or not 1 <= features <= _LARGEST_SLICE or not isinstance(about, dict):
         raise NwsError("features must be a whole number above 0, about an object")
     meta = kind(**parameters)
@@ -102,10 +102,10 @@ def _described(said: dict[str, Any]) -> tuple[Meta, str]:
     meta.n_features_in_ = features
     meta.about_ = about
     if meta.regression:
-        meta.target_ = _target(said.get("target"))
+        meta.target_ = _target(stored.get("target"))
     else:
-        meta.classes_ = _classes(said.get("classes"))
-    return meta, str(said.get("sha256"))
+        meta.classes_ = _classes(stored.get("classes"))
+    return meta, str(stored.get("sha256"))
 
 
 def _classes(listed: Any) -> np.ndarray:
@@ -154,16 +154,16 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise NwsError(f"larger than {_LARGEST_JSON >> 20} MB: this is not a saved meta-classifier")
-        said = json.loads(path.read_text("utf-8"))
+        stored = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise NwsError(f"cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         if isinstance(error, NwsError):
             raise
         raise NwsError("this is not JSON") from None
-    if not isinstance(said, dict):
+    if not isinstance(stored, dict):
         raise NwsError("this is not a saved meta-classifier")
-    return said
+    return stored
 
 
 def _plain(value: Any) -> Any:

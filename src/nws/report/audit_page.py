@@ -11,7 +11,7 @@ from pathlib import Path
 from nws.auditing import Answer, Audit, Evidence, percent, share
 from nws.errors import NwsError
 from nws.report.page import POLICY, digest
-from nws.results import write as write_text
+from nws.tasks.results import write as write_text
 
 _COLOURS = 8  # c0 to c7 in audit.css; further classes share the last
 _LAYERS = 200  # that are listed
@@ -71,7 +71,7 @@ def _warning(reasons: Sequence[str]) -> str:
 
 def _architecture(found: Audit) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(said)}</td></tr>' for name, said in found.architecture.stated
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>' for name, text in found.architecture.stated
     )
     wrong = "".join(f'<p class="quiet">{escape(check.sentence)}</p>' for check in found.checks if not check.agrees)
     return f'<section><h2>Read from the file</h2><div class="scroll"><table class="read">{rows}</table></div>{wrong}</section>'
@@ -111,8 +111,8 @@ def _bars(a: Answer) -> str:
     chance = 104 + 170 / len(a.classes)
     high = 24 * len(a.classes)
     line = f'<line class="chance" x1="{chance:.1f}" x2="{chance:.1f}" y1="0" y2="{high}"><title>chance</title></line>'
-    said = f"{a.property}: {a.best} {percent(max(a.probabilities))}"
-    return f'<svg viewBox="0 0 {_BAR} {high + 4}" role="img" aria-label="{escape(said)}">{line}{"".join(rows)}</svg>'
+    title = f"{a.property}: {a.best} {percent(max(a.probabilities))}"
+    return f'<svg viewBox="0 0 {_BAR} {high + 4}" role="img" aria-label="{escape(title)}">{line}{"".join(rows)}</svg>'
 
 
 def _depth(a: Answer) -> str:
@@ -122,17 +122,17 @@ def _depth(a: Answer) -> str:
     for k, slice_ in enumerate(a.evidence):
         top = 0.0
         for c, p in enumerate(slice_.probabilities):
-            told = f"{slice_.layer}, weights {slice_.start:,} to {slice_.stop:,}: {a.classes[c]} {percent(p)}"
+            title = f"{slice_.layer}, weights {slice_.start:,} to {slice_.stop:,}: {a.classes[c]} {percent(p)}"
             columns.append(
                 f'<rect class="c{min(c, _COLOURS - 1)}" x="{k * wide:.2f}" y="{top:.2f}" width="{wide - 1:.2f}" '
-                f'height="{_HIGH * p:.2f}"><title>{escape(told)}</title></rect>'
+                f'height="{_HIGH * p:.2f}"><title>{escape(title)}</title></rect>'
             )
             top += _HIGH * p
-    said = f"Evidence along depth in {len(a.evidence)} slices"
+    title = f"Evidence along depth in {len(a.evidence)} slices"
     drawn = "".join(columns) + _ticks(a.evidence, wide)
     return (
-        f'<svg viewBox="0 0 {_STRIP} {_HIGH + 26}" role="img" aria-label="{said}">{drawn}</svg>'
-        f'<p class="quiet">{said} of {a.evidence[0].stop - a.evidence[0].start:,} weights, from the first layer to the last</p>'
+        f'<svg viewBox="0 0 {_STRIP} {_HIGH + 26}" role="img" aria-label="{title}">{drawn}</svg>'
+        f'<p class="quiet">{title} of {a.evidence[0].stop - a.evidence[0].start:,} weights, from the first layer to the last</p>'
     )
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws import results
 from nws.analysis import statistics
 from nws.errors import NwsError
 from nws.families.space import Property
@@ -17,6 +16,7 @@ from nws.progress import within
 from nws.report import findings, glance
 from nws.report.packing import packed, plain, quantised, rows
 from nws.report.tables import Tables
+from nws.tasks import results
 from nws.zoo import Zoo
 from nws.zoo.select import converged_mask
 
@@ -47,14 +47,14 @@ _SECTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _MAP = ("property", "meta", "part", "position", "snapshot", "accuracy", "n", "chance")
 
 
-def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], None] = lambda doing: None) -> dict[str, Any]:
+def gather(zoo: Zoo, tables: str | Path | None = None, on_progress: Callable[[str], None] = lambda doing: None) -> dict[str, Any]:
     """Everything the page shows. NwsError when the zoo is empty, damaged, or a table lacks a column."""
     source = Tables(tables)
     frame = zoo.index
     if frame.empty:
         raise NwsError(f"{zoo.path} holds no nets yet: run `nws sample` first")
     known = zoo.properties
-    table, method = _plane(zoo, source, within(tell, "the picture", 0, 0.9))
+    table, method = _plane(zoo, source, within(on_progress, "the picture", 0, 0.9))
     found = {name: source.read(name, needs) for name, (needs, _) in _SECTIONS.items()}
     maps = source.read("maps", _MAP)
     sections = {name: None if t is None else rows(t, sum(_SECTIONS[name], ())) for name, t in found.items()}
@@ -71,7 +71,7 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
         "settings": {"seed": zoo.seed, "images": sorted(zoo.images), **zoo.settings},
         "colour": findings.clearest(shared) or ("test_accuracy" if frame["test_accuracy"].notna().any() else "progress"),
         "nets": _nets(frame, known, zoo.family.measures[1:]),
-        "curves": _curves(frame, _curve_table(zoo, source, within(tell, "curves", 0.9, 1))),
+        "curves": _curves(frame, _curve_table(zoo, source, within(on_progress, "curves", 0.9, 1))),
         "plane": None if table is None else _points(frame, table),
         "method": method,
         "shared": {name: list(pair) for name, pair in shared.items()},
@@ -81,20 +81,20 @@ def gather(zoo: Zoo, tables: str | Path | None = None, tell: Callable[[str], Non
     }
 
 
-def _plane(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> tuple[pd.DataFrame | None, str]:
+def _plane(zoo: Zoo, source: Tables, on_progress: Callable[[str], None]) -> tuple[pd.DataFrame | None, str]:
     """(table or None, how it was made, or why there is none)."""
     table = source.read("embedding", ("net", "snapshot", "x", "y"))
     if table is not None:
         return table, "; ".join(table.attrs["notes"]) or "Coordinates of the table embedding"
     try:
-        return glance.plane(zoo, tell)
+        return glance.plane(zoo, on_progress)
     except NwsError as error:
         return None, str(error)
 
 
-def _curve_table(zoo: Zoo, source: Tables, tell: Callable[[str], None]) -> pd.DataFrame:
+def _curve_table(zoo: Zoo, source: Tables, on_progress: Callable[[str], None]) -> pd.DataFrame:
     table = source.read("curves", ("net", "snapshot", "epoch", "train", "validation", "test"))
-    return statistics.curves(zoo, tell) if table is None else table
+    return statistics.curves(zoo, on_progress) if table is None else table
 
 
 def _not_in(mine: list[dict[str, Any]] | None, others: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:

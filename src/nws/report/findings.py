@@ -63,10 +63,10 @@ def _of_reading(best: list[dict[str, Any]]) -> str:
     if not clear:
         return "No property is read from the weights better than by chance."
     top = clear[:2]
-    told = " and ".join(f"the {word(r['property'])} in {r['accuracy']:.0%} of cases (chance {r['chance']:.0%})" for r in top)
+    read = " and ".join(f"the {word(r['property'])} in {r['accuracy']:.0%} of cases (chance {r['chance']:.0%})" for r in top)
     hidden = [word(r["property"]) for r in best if r not in clear]
     rest = f"; the {' and the '.join(hidden)} they do not give away" if 0 < len(hidden) <= 2 else ""
-    return f"The weights of a net alone tell {told}{rest}."
+    return f"The weights of a net alone tell {read}{rest}."
 
 
 def best_readings(reading: list[dict[str, Any]]) -> list[dict[str, Any]]:

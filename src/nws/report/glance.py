@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nws import features
 from nws.errors import NwsError
 from nws.progress import Doing
+from nws.representations import statistics as features
 from nws.zoo import Zoo
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SAMPLE = 1500  # snapshots from which the plane is computed: 100 MB of the fixed architecture, whatever the zoo's size
 
 
-def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
+def plane(zoo: Zoo, on_progress: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
     """(table, method): net, snapshot, x, y of every snapshot, and in words how they were computed.
 
     Principal components of the conv part (of nets without one, of all weights), each vector scaled to length 1, where all nets
@@ -34,10 +34,10 @@ def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
     one = usable["weights"].nunique() == 1 and usable["weights_conv"].nunique() == 1
     counts = zip(usable.index.tolist(), usable["snapshots"].tolist(), strict=True)
     where = [(n, s) for n, count in counts for s in range(1, count + 1)]
-    tell("computing a picture of all snapshots")
+    on_progress("computing a picture of all snapshots")
     size = int(usable["weights_conv"].iloc[0])
     part = "conv" if size else "all"
-    xy = _part_plane(zoo, where, part, tell) if one else _statistics_plane(zoo, where, tell)
+    xy = _part_plane(zoo, where, part, on_progress) if one else _statistics_plane(zoo, where, on_progress)
     table = pd.DataFrame(where, columns=["net", "snapshot"]).assign(x=xy[:, 0], y=xy[:, 1])
     weights = f"{size:,} convolutional" if size else f"{int(usable['weights'].iloc[0]):,}"
     return (
@@ -46,7 +46,7 @@ def plane(zoo: Zoo, tell: Callable[[str], None]) -> tuple[pd.DataFrame, str]:
     )
 
 
-def _part_plane(zoo: Zoo, where: list[tuple[int, int]], part: str, tell: Callable[[str], None]) -> np.ndarray:
+def _part_plane(zoo: Zoo, where: list[tuple[int, int]], part: str, on_progress: Callable[[str], None]) -> np.ndarray:
     """(n, 2): all snapshots on the first two principal components of a sample of them."""
     chosen = np.unique(np.linspace(0, len(where) - 1, min(_SAMPLE, len(where))).astype(int))
     sample = np.stack([_direction(v) for v in _vectors(zoo, [where[i] for i in chosen], part)])  # (n, P_part)
@@ -58,7 +58,7 @@ def _part_plane(zoo: Zoo, where: list[tuple[int, int]], part: str, tell: Callabl
     out = np.empty((len(where), 2))
     for i, vector in enumerate(_vectors(zoo, where, part)):
         if i % 1000 == 0:
-            tell(Doing(f"placing snapshots, {i:,} of {len(where):,}", i / len(where)))
+            on_progress(Doing(f"placing snapshots, {i:,} of {len(where):,}", i / len(where)))
         out[i] = (_direction(vector) - centre) @ axes
     return out
 
@@ -72,13 +72,13 @@ def _vectors(zoo: Zoo, where: list[tuple[int, int]], part: str) -> list[np.ndarr
     return zoo.vectors(nets, snapshots, part)
 
 
-def _statistics_plane(zoo: Zoo, where: list[tuple[int, int]], tell: Callable[[str], None]) -> np.ndarray:
+def _statistics_plane(zoo: Zoo, where: list[tuple[int, int]], on_progress: Callable[[str], None]) -> np.ndarray:
     from scipy.stats import rankdata
 
     found = []
     numbers = list(dict.fromkeys(net for net, _ in where))
     for done, number in enumerate(numbers):
-        tell(Doing(f"statistics of weights, net {done + 1:,} of {len(numbers):,}", done / len(numbers)))
+        on_progress(Doing(f"statistics of weights, net {done + 1:,} of {len(numbers):,}", done / len(numbers)))
         found.append(features.statistics(zoo.theta(number)))
     ranks = rankdata(np.concatenate(found), axis=0) / len(where) - 0.5  # (n, 16)
     _, axes = np.linalg.eigh(np.cov(ranks.T))

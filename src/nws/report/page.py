@@ -16,7 +16,7 @@ from typing import Any
 
 from nws.errors import NwsError
 from nws.report.data import gather
-from nws.results import write as write_text
+from nws.tasks.results import write as write_text
 from nws.zoo import Zoo
 
 # In the order of their imports: a module stands after all that it uses.
@@ -42,7 +42,9 @@ class Written:
     absent: tuple[str, ...]
 
 
-def write(zoo: Zoo, out: str | Path, tables: str | Path | None = None, tell: Callable[[str], None] = lambda doing: None) -> Written:
+def write(
+    zoo: Zoo, out: str | Path, tables: str | Path | None = None, on_progress: Callable[[str], None] = lambda doing: None
+) -> Written:
     """Write the page about a zoo to `out`, whole or not at all.
 
     tables: a folder that `nws figures` made; without it the page shows what is cheap to compute: overview, accuracy curves
@@ -53,7 +55,7 @@ def write(zoo: Zoo, out: str | Path, tables: str | Path | None = None, tell: Cal
         raise NwsError(f"{out} is a folder: name a file, such as {out / 'report.html'}")
     if not out.parent.is_dir():
         raise NwsError(f"{out.parent} is no folder: make it, or name another file")
-    data = gather(zoo, tables, tell)
+    data = gather(zoo, tables, on_progress)
     text = html(data)
     write_text(out, text)
     asked = ("plane", "meta_classification", "local", "maps", "importance", "regression")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nws import features
 from nws.errors import NwsError, unknown
 from nws.layout import Layout
+from nws.representations import statistics as features
 
 
 class Representation:

@@ -95,12 +95,12 @@ def train_net(
     images: ImageSet,
     make_engine: MakeEngine,
     schedule: Schedule = Schedule(),
-    tell: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Net:
     """Train one net, from beginning to end. It never depends on order or load."""
     if job.hp.family.train is not None:
-        return _train_own(job, images, schedule, tell)
-    whole = train_in_turns(job, images, make_engine, schedule, tell)
+        return _train_own(job, images, schedule, on_progress)
+    whole = train_in_turns(job, images, make_engine, schedule, on_progress)
     while True:
         try:
             next(whole).synchronize()
@@ -114,7 +114,7 @@ def train_in_turns(
     images: ImageSet,
     make_engine: MakeEngine,
     schedule: Schedule,
-    tell: Callable[[Progress], None],
+    on_progress: Callable[[Progress], None],
 ) -> Generator[Mark, None, Net]:
     """Train one net: records before training and after each epoch, of which some are kept.
 
@@ -150,7 +150,7 @@ def train_in_turns(
         accuracy = float(shares[1])
         stop = stopping.update(accuracy)
         history.append([step, *map(float, shares), stopping.filtered])
-        tell(Progress(number, epoch, accuracy, seen, tuple(history[-1])))
+        on_progress(Progress(number, epoch, accuracy, seen, tuple(history[-1])))
         if not (np.isfinite(loss) and np.isfinite(records[-1]).all()):
             status = "diverged"
         if stop or status == "diverged":
@@ -159,7 +159,7 @@ def train_in_turns(
     return _net(job, schedule, records, history, status, time.perf_counter() - started, about)
 
 
-def _train_own(job: Job, images: ImageSet, schedule: Schedule, tell: Callable[[Progress], None]) -> Net:
+def _train_own(job: Job, images: ImageSet, schedule: Schedule, on_progress: Callable[[Progress], None]) -> Net:
     """As `train_in_turns`, the records being those of the family's own training. PyTorch's own random numbers are the net's too."""
     import torch
 
@@ -173,7 +173,7 @@ def _train_own(job: Job, images: ImageSet, schedule: Schedule, tell: Callable[[P
             records.append(theta)
             history.append([step, *(float(measures.get(name, "nan")) for name in family.measures[1:])])
             accuracy = history[-1][rated] if rated else float("nan")
-            tell(Progress(job.number, len(records) - 1, accuracy, 0, tuple(history[-1])))
+            on_progress(Progress(job.number, len(records) - 1, accuracy, 0, tuple(history[-1])))
             if not np.isfinite(theta).all():
                 status = "diverged"
                 break

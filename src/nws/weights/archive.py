@@ -52,8 +52,8 @@ def entry(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
 
 
 def _damaged(path: Path, error: Exception) -> NwsError:
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return NwsError(f"{shown(path)} is a damaged archive ({said[:120]}): copy it anew")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return NwsError(f"{shown(path)} is a damaged archive ({reason[:120]}): copy it anew")
 
 
 def _check_directory(file: IO[bytes], path: Path, limits: Limits) -> None:

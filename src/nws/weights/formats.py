@@ -62,8 +62,8 @@ def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, ne
     path = Path(path)
     try:
         checkpoint = _read(path, limits, kind, net)
-        if said := named.adapter(checkpoint.names):
-            raise NwsError(f"{shown(path)} {said}")
+        if reason := named.adapter(checkpoint.names):
+            raise NwsError(f"{shown(path)} {reason}")
         return checkpoint
     except MemoryError:
         raise NwsError(f"{shown(path)} does not fit into memory: use a larger machine") from None
@@ -78,8 +78,8 @@ def read(path: str | Path, limits: Limits = _LIMITS, kind: str | None = None, ne
 
 
 def _read(path: Path, limits: Limits, kind: str | None, net: str | None) -> Checkpoint:
-    if said := named.refusal(path, SUFFIXES):
-        raise NwsError(said)
+    if reason := named.refusal(path, SUFFIXES):
+        raise NwsError(reason)
     index = sharded.index_of(path)
     if index is not None:
         return _chosen(sharded.read(index, limits), net)

@@ -66,9 +66,9 @@ def read(path: Path, limits: Limits) -> Checkpoint:
             settings, tensors, begin = _header(_Header(data), path, limits)
             quantised = Counter(_QUANTISED[kind] for _, kind, _ in tensors.values() if kind in _QUANTISED)
             if quantised:
-                said = ", ".join(f"{count} x {kind}" for kind, count in quantised.most_common(4))
+                counts = ", ".join(f"{count} x {kind}" for kind, count in quantised.most_common(4))
                 raise NwsError(
-                    f"{shown(path)} is quantised ({said}): read the checkpoint it was made from, or make one of plain numbers: "
+                    f"{shown(path)} is quantised ({counts}): read the checkpoint it was made from, or make one of plain numbers: "
                     "llama-quantize --allow-requantize FILE plain.gguf F32"
                 )
             check_declared(path, ((n, shape, np.dtype(_READ[kind]).itemsize) for n, (shape, kind, _) in tensors.items()), limits)
@@ -76,8 +76,8 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         except NwsError:
             raise
         except (ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error) as error:
-            said = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
-            raise NwsError(f"{shown(path)} is no GGUF file that can be read, or damaged ({said[:120]}): copy it anew") from None
+            reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            raise NwsError(f"{shown(path)} is no GGUF file that can be read, or damaged ({reason[:120]}): copy it anew") from None
     if not found:
         raise NwsError(f"{shown(path)} is a GGUF file without tensors, a vocabulary only: name the one with the weights")
     arrays, notes = numbers_only(found)
@@ -99,10 +99,10 @@ def _header(header: _Header, path: Path, limits: Limits) -> tuple[dict[str, Any]
         raise NwsError(f"{shown(path)} declares more than {limits.tensors:,} tensors: no checkpoint has so many")
     if entries > _MOST_SETTINGS:
         raise NwsError(f"{shown(path)} declares {entries:,} settings: no checkpoint has so many")
-    said: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for _ in range(entries):
         key = header.text()
-        said[key] = header.value(header.number("<I"))
+        metadata[key] = header.value(header.number("<I"))
     tensors: _Tensors = {}
     for _ in range(count):
         name, dimensions = header.text(), header.number("<I")
@@ -110,11 +110,13 @@ def _header(header: _Header, path: Path, limits: Limits) -> tuple[dict[str, Any]
             raise ValueError(f"{name[:60]!r} is there twice, or has {dimensions} dimensions")
         shape = tuple(header.number("<Q") for _ in range(dimensions))[::-1]  # the fastest first
         tensors[name] = (shape, header.number("<I"), header.number("<Q"))
-    alignment = said.get("general.alignment", 32)
+    alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 0 < alignment <= 1 << 20:
         raise ValueError("its alignment makes no sense")
     kept = {
-        printable(k)[:80]: v for k, v in said.items() if isinstance(v, bool | int | float | str) and not k.startswith("tokenizer.")
+        printable(k)[:80]: v
+        for k, v in metadata.items()
+        if isinstance(v, bool | int | float | str) and not k.startswith("tokenizer.")
     }
     return dict(list(kept.items())[:50]), tensors, header.at + -header.at % alignment
 

@@ -178,10 +178,10 @@ def _weights(file: Any, config: Any, size: int, path: Path, limits: Limits) -> t
     if root in lists:
         beside = sorted({name.split("/")[0] for name in sets if not name.startswith(root)})
         found = [weight for weight in found if weight.path.startswith(root)]
-        said = [(f"{root}{layer}", layer, _names(f"{root}{layer}/", lists, sets)) for layer in lists[root]]
-        _check_present(said, sets, path)
+        stated = [(f"{root}{layer}", layer, _names(f"{root}{layer}/", lists, sets)) for layer in lists[root]]
+        _check_present(stated, sets, path)
         note = f"left out, beside the model's weights: {', '.join(printable(name)[:60] for name in beside[:3])}"
-        return keras.unique(keras.listed(found, said, tree)), (note,) if beside else ()
+        return keras.unique(keras.listed(found, stated, tree)), (note,) if beside else ()
     if not any(weight.path.replace("\\", "/").split("/")[-2:-1] == ["vars"] for weight in found):
         return keras.unique([replace(weight, name=weight.path) for weight in found]), ()
     notes = (
@@ -194,8 +194,8 @@ def _names(group: str, lists: dict[str, list[str]], sets: dict[str, Any]) -> lis
     return lists[group] if group in lists else [name.removeprefix(group) for name in sets if name.startswith(group)]
 
 
-def _check_present(said: list[tuple[str, str, list[str]]], sets: dict[str, Any], path: Path) -> None:
-    for group, _, names in said:
+def _check_present(stated: list[tuple[str, str, list[str]]], sets: dict[str, Any], path: Path) -> None:
+    for group, _, names in stated:
         for name in names:
             if f"{group}/{name}" not in sets:
                 raise NwsError(f"{shown(path)} lacks {printable(f'{group}/{name}')[:80]}, which its list names: copy it anew")

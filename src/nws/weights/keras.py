@@ -77,18 +77,18 @@ def model(value: Any, depth: int = 0) -> Layer:
     """A configuration (parsed JSON of a stranger) as far as it is one."""
     known = value if isinstance(value, dict) else {}
     config = known.get("config")
-    told = config if isinstance(config, dict) else {}
-    layers = config if isinstance(config, list) else told.get("layers")
+    settings = config if isinstance(config, dict) else {}
+    layers = config if isinstance(config, list) else settings.get("layers")
     inner = tuple(model(one, depth + 1) for one in layers[:_MOST_LAYERS]) if isinstance(layers, list) and depth < _DEEPEST else ()
-    name = told.get("name") or known.get("name")
-    return Layer(str(name or ""), str(known.get("class_name") or ""), told, inner)
+    name = settings.get("name") or known.get("name")
+    return Layer(str(name or ""), str(known.get("class_name") or ""), settings, inner)
 
 
-def listed(weights: list[Weight], said: list[tuple[str, str, list[str]]], tree: Layer) -> list[Weight]:
-    """Keras 1 and 2: said are (group's path, layer, its weights' names) in order. What no list names comes last."""
+def listed(weights: list[Weight], stated: list[tuple[str, str, list[str]]], tree: Layer) -> list[Weight]:
+    """Keras 1 and 2: stated are (group's path, layer, its weights' names) in order. What no list names comes last."""
     known = {weight.path: weight for weight in weights}
     found: list[Weight] = []
-    for row, (group, layer, names) in enumerate(said):
+    for row, (group, layer, names) in enumerate(stated):
         node = next((one for one in tree.inner if one.name == layer), None)
         parts = [name.split("/") for name in names]
         shared = len(_common([p[:-1] for p in parts])) if node and not node.inner else None
@@ -113,9 +113,9 @@ def _theano(weights: list[Weight]) -> None:
     """Keras 1 with Theano wrote kernels (out, in, rows, columns) and does not say so: the length of a bias tells it of all."""
     units = {weight.name.removesuffix("/b"): weight.shape for weight in weights if weight.name.endswith("/b")}
     kernels = {weight.name.removesuffix("/W"): weight for weight in weights if weight.name.endswith("/W") and len(weight.shape) > 2}
-    told = [(units[name], weight.shape) for name, weight in kernels.items() if name in units]
-    if any(shape[:1] == bias != shape[-1:] for bias, shape in told) and not any(
-        shape[-1:] == bias != shape[:1] for bias, shape in told
+    shaped = [(units[name], weight.shape) for name, weight in kernels.items() if name in units]
+    if any(shape[:1] == bias != shape[-1:] for bias, shape in shaped) and not any(
+        shape[-1:] == bias != shape[:1] for bias, shape in shaped
     ):
         for weight in kernels.values():
             weight.kind = "ours"

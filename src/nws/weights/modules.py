@@ -77,8 +77,7 @@ class Walk:
         self._met.add(id(value))
         state = value.state
         if value.name.endswith(_BY_SOURCE) and value.args and isinstance(value.args[0], Mapping | StandIn):
-            said = value.args[0].state if isinstance(value.args[0], StandIn) else value.args[0]
-            inner = said.get("state")
+            inner = (value.args[0].state if isinstance(value.args[0], StandIn) else value.args[0]).get("state")
             state = inner if isinstance(inner, dict) else state
         if isinstance(state.get("_modules"), dict | StandIn) or isinstance(state.get("_parameters"), dict):
             return self._module(value, state, depth)

@@ -131,8 +131,8 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         except NwsError:
             raise
         except (ValueError, TypeError, KeyError, IndexError, struct.error, RecursionError) as error:
-            said = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
-            raise NwsError(f"{shown(path)} is no msgpack file of Flax, or damaged ({said[:120]}): copy it anew") from None
+            reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            raise NwsError(f"{shown(path)} is no msgpack file of Flax, or damaged ({reason[:120]}): copy it anew") from None
     weights, roles, notes = named(found)
     kept, left_out = numbers_only(weights)
     metadata = {printable(key): v for key, v in tree.items() if isinstance(v, bool | int | float | str)}

@@ -105,20 +105,20 @@ def _text(path: Path, head: bytes, end: bytes) -> str | None:
     if head.startswith(b"version https://git-lfs") or path.name.endswith(".index.json") or b"\0" in head:
         return None
     try:
-        said = head.decode("utf-8-sig")
+        text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 4:  # not a letter that is cut
             return None
-        said = head[: error.start].decode("utf-8-sig")
-    if len(said) < 8 or not all(c.isprintable() or c.isspace() for c in said):
+        text = head[: error.start].decode("utf-8-sig")
+    if len(text) < 8 or not all(c.isprintable() or c.isspace() for c in text):
         return None
-    start = said.lstrip()[:200].lower()
+    start = text.lstrip()[:200].lower()
     if start.startswith(("<!doctype html", "<html", "<head")):
         return "is a web page, saved instead of the file: download the file itself (of GitHub the raw address, of a hub 'resolve')"
     if start.startswith("7767517"):
         return _NCNN
     if start.startswith(("{", "[")):
-        adapter = path.name == "adapter_config.json" or ('"peft_type"' in said and '"base_model_name_or_path"' in said)
+        adapter = path.name == "adapter_config.json" or ('"peft_type"' in text and '"base_model_name_or_path"' in text)
         what = "the settings of a LoRA adapter" if adapter else "settings or a description"
         return f"is JSON, {what}, not weights: name the file that holds the tensors"
     return "is text, not weights: name the file that holds the tensors"
@@ -188,13 +188,13 @@ def refusal(path: Path, read: Iterable[str]) -> str | None:
     sentence = None
     try:
         if path.is_dir():
-            sentence = next((said for name, said in _FOLDERS if (path / name).is_file()), None)
+            sentence = next((found for name, found in _FOLDERS if (path / name).is_file()), None)
         elif path.is_file():
             with open(path, "rb") as file:
                 head = file.read(_HEAD)
                 file.seek(max(path.stat().st_size - _END, 0))
                 end = file.read(_END)
-            sentence = next((said for rule in _RULES if (said := rule(path, head, end))), None)
+            sentence = next((found for rule in _RULES if (found := rule(path, head, end))), None)
             if sentence is None and head and path.suffix.lower() not in read:
                 sentence = _ENDINGS.get(path.suffix.lower())
     except (OSError, ValueError):  # the reader will say

@@ -79,12 +79,12 @@ def words(name: str) -> list[str]:
 
 def kind(name: str) -> str:
     """Which net a name speaks of ("actor", "generator" ...); "" when of none."""
-    said = words(name)
-    for word in said:
+    parts = words(name)
+    for word in parts:
         if word in NETS or word.rstrip("0123456789") in NETS:
             return NETS.get(word) or NETS[word.rstrip("0123456789")]
-    plain = [word for word in said if word not in ("net", "network", "model", "state", "dict")]
-    wrapped = len(plain) < len(said) or name[:1].isupper()
+    plain = [word for word in parts if word not in ("net", "network", "model", "state", "dict")]
+    wrapped = len(plain) < len(parts) or name[:1].isupper()
     return _LETTERS[plain[0]] if plain and wrapped and plain[0] in _LETTERS and all(word in "ab" for word in plain[1:]) else ""
 
 
@@ -162,9 +162,9 @@ def originals(nets: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     found = {}
     for name, tensors in nets.items():
         shapes = matrices(tensors) if is_copy(name) else ()
-        said = set(words(name)) - set(COPIES)
+        parts = set(words(name)) - set(COPIES)
         if shapes and shapes in alike:
-            found[name] = max(alike[shapes][:100], key=lambda other: len(said & set(words(other))))
+            found[name] = max(alike[shapes][:100], key=lambda other: len(parts & set(words(other))))
     return found
 
 

@@ -29,9 +29,9 @@ def read(path: Path, limits: Limits) -> Checkpoint:
         constants = {name: _array(t, path) for name, t in graph.tensors.items()}
         found = onnx_graph.Reader(graph, constants).read()
         if found.whole:
-            said = ", ".join(f"{count} x {op}" for op, count in found.whole.most_common(3))
+            counts = ", ".join(f"{count} x {op}" for op, count in found.whole.most_common(3))
             raise NwsError(
-                f"{shown(path)} is a quantised graph ({said}), its weights are whole numbers: read the model that it was made from"
+                f"{shown(path)} is a quantised graph ({counts}), its weights are whole numbers: read the model it was made from"
             )
         if not found.arrays:  # a graph of a kind that is not known: whatever lies beside it
             found.arrays = {printable(name): constants[name] for name in constants if name in graph.parameters}
@@ -39,11 +39,11 @@ def read(path: Path, limits: Limits) -> Checkpoint:
     except NwsError:
         raise
     except Exception as error:  # protobuf and onnx raise many kinds of their own
-        said = printable(str(error).strip() or type(error).__name__)
-        raise NwsError(f"{shown(path)} cannot be read as ONNX ({said[:120]}): it is damaged, or no model") from None
+        reason = printable(str(error).strip() or type(error).__name__)
+        raise NwsError(f"{shown(path)} cannot be read as ONNX ({reason[:120]}): it is damaged, or no model") from None
     if found.rounded:
-        said = ", ".join(f"{count} x {op}" for op, count in found.rounded.most_common(3))
-        notes = (*notes, f"the graph rounds its weights to few values as it runs ({said}): these are the numbers before that")
+        counts = ", ".join(f"{count} x {op}" for op, count in found.rounded.most_common(3))
+        notes = (*notes, f"the graph rounds its weights to few values as it runs ({counts}): these are the numbers before that")
     if graph.branches:
         notes = (*notes, "the graph chooses between branches (If): the weights of all branches are read, as one net")
     if not any(node.op == "BatchNormalization" for node in graph.nodes):
@@ -73,15 +73,15 @@ def _array(tensor: Any, path: Path) -> np.ndarray:
 
 def _side_file(tensor: Any, path: Path) -> bytes:
     """The bytes of a tensor that lie in another file: below the model's folder, no link, no longer than the tensor needs."""
-    said = {pair.key: pair.value for pair in tensor.external_data}
+    external = {pair.key: pair.value for pair in tensor.external_data}
     folder = path.absolute().parent.resolve()
     try:
-        side = (folder / said["location"]).resolve()
-        if not side.is_relative_to(folder) or (folder / said["location"]).is_symlink() or not side.is_file():
-            place = printable(said["location"])[:80]
+        side = (folder / external["location"]).resolve()
+        if not side.is_relative_to(folder) or (folder / external["location"]).is_symlink() or not side.is_file():
+            place = printable(external["location"])[:80]
             raise NwsError(f"{shown(path)}: {printable(tensor.name)[:60]} lies in {place!r}, no file in its folder: refused")
         needed = int(np.prod([int(n) for n in tensor.dims], dtype=object)) * _width(tensor)
-        offset, length = int(said.get("offset", 0)), int(said.get("length", needed))
+        offset, length = int(external.get("offset", 0)), int(external.get("length", needed))
         if length != needed or not 0 <= offset <= side.stat().st_size - length:
             raise NwsError(f"{shown(side)} does not hold the {needed:,} bytes of {printable(tensor.name)[:60]}: copy it anew")
         with open(side, "rb") as file:

@@ -154,14 +154,14 @@ def _kernels(checkpoint: Checkpoint, groups: _Groups) -> tuple[str, list[str]]:
 def _layers(groups: _Groups, checkpoint: Checkpoint, kernels: str) -> list[_Layer]:
     layers: list[_Layer] = []
     for prefix, found in groups.items():
-        told = all(name in checkpoint.roles for name, _ in found.values())
+        by_role = all(name in checkpoint.roles for name, _ in found.values())
         tensors = {
             role: (name, _in_our_dimensions(array, role, kernels, checkpoint.kinds.get(name) or _kind(name)))
             for role, (name, array) in found.items()
         }
         before = next((layer for layer in reversed(layers) if not layer.slopes), None)
-        if _is_norm(prefix, tensors, told):
-            if not (told or {"gamma", "beta"} & set(tensors)):  # PyTorch calls them weight and bias
+        if _is_norm(prefix, tensors, by_role):
+            if not (by_role or {"gamma", "beta"} & set(tensors)):  # PyTorch calls them weight and bias
                 tensors = {_NORM_ROLE.get(role, role): tensor for role, tensor in tensors.items()}
             if before and _joins(before, tensors):
                 before.tensors |= tensors
@@ -199,13 +199,13 @@ def _vector(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1) if array.size == max(array.shape, default=1) else array
 
 
-def _is_norm(layer: str, tensors: Mapping[str, tuple[str, np.ndarray]], told: bool) -> bool:
+def _is_norm(layer: str, tensors: Mapping[str, tuple[str, np.ndarray]], by_role: bool) -> bool:
     """Vectors of one length: batch norm's, or a weight with a bias. A weight alone: by what the layer is called."""
     if any(array.ndim != 1 for _, array in tensors.values()) or len({len(array) for _, array in tensors.values()}) > 1:
         return False
     if {"mean", "gamma", "beta", "var"} & set(tensors):
         return True
-    return "weight" in tensors and not told and ("bias" in tensors or bool(_NORM.search(layer)))
+    return "weight" in tensors and not by_role and ("bias" in tensors or bool(_NORM.search(layer)))
 
 
 def _joins(before: _Layer, norm: dict[str, tuple[str, np.ndarray]]) -> bool:

@@ -24,14 +24,14 @@ _OWN = ("depthwise_kernel", "pointwise_kernel", "recurrent_kernel")  # Keras's: 
 _JOINED = re.compile(r"(?:(.*)[./])?(weight|bias)_ih(?:_(l\d+\w*))?/(?:weight|bias)_hh(?:_l\d+\w*)?")
 
 
-def place(name: str, told: str | None = None) -> tuple[str, str | None]:
-    """(layer, role), the role None where the name tells none; the layer is then the whole name. told: the role, by the format."""
+def place(name: str, stated: str | None = None) -> tuple[str, str | None]:
+    """(layer, role), the role None where the name tells none; the layer is then the whole name. stated: the role, by the format."""
     plain = printable(name).removesuffix(":0")
     if match := _JOINED.fullmatch(plain):  # made by pairs.py
         return ".".join(filter(None, (match[1], match[3]))) or "net", match[2]
     cut = max(plain.rfind("."), plain.rfind("/"))
     before, last = plain[: max(cut, 0)], plain[cut + 1 :]
-    role = told or _ROLE.get(last)
+    role = stated or _ROLE.get(last)
     if role is not None:
         return before or "net", role
     if last in _OWN:

@@ -42,14 +42,14 @@ def read(path: Path, limits: Limits) -> Checkpoint:
     except OSError as error:
         raise NwsError(f"{shown(path)}: {error.strerror}") from None
     except (NwsError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NwsError(
-            said if shown(path) in said else f"{shown(path)}: {said[:200]}: it is no safetensors file, or damaged"
+            reason if shown(path) in reason else f"{shown(path)}: {reason[:200]}: it is no safetensors file, or damaged"
         ) from None
     found = {name: _array(data[begin:end], dtype, shape) for name, (begin, end, dtype, shape) in spans.items()}
-    order, told = _order(found, metadata)
+    order, remarks = _order(found, metadata)
     arrays, notes = numbers_only({name: found[name] for name in order})
-    notes = (*told, *notes)
+    notes = (*remarks, *notes)
     return Checkpoint(path, "safetensors", tuple(arrays), arrays, notes, metadata if isinstance(metadata, dict) else {})
 
 
@@ -80,9 +80,9 @@ def _spans(header: dict[str, Any], room: int, path: Path, limits: Limits) -> dic
 def _order(found: dict[str, Any], metadata: Any) -> tuple[list[str], list[str]]:
     """The names as they were before the format's library sorted them: as the metadata say (ours do), else conv2 before conv10."""
     try:
-        said = json.loads(metadata[ORDER])
-        if sorted(said) == sorted(found):
-            return said, []
+        stated = json.loads(metadata[ORDER])
+        if sorted(stated) == sorted(found):
+            return stated, []
     except (KeyError, TypeError, ValueError, RecursionError):
         pass
     return sorted(found, key=natural), ["the format sorts its tensors: layers are taken in the order of their names"]

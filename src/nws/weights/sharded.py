@@ -62,8 +62,8 @@ def read(index: Path, limits: Limits) -> Checkpoint:
         notes += found.notes
     kind = "safetensors" if next(iter(files)).endswith(".safetensors") else "torch"
     order = sorted(arrays, key=natural) if kind == "safetensors" else list(arrays)
-    told = f"one net in {len(files)} files"
-    return Checkpoint(index, kind, tuple(order), {n: arrays[n] for n in order}, (told, *dict.fromkeys(notes)))
+    remark = f"one net in {len(files)} files"
+    return Checkpoint(index, kind, tuple(order), {n: arrays[n] for n in order}, (remark, *dict.fromkeys(notes)))
 
 
 def _shard(file: Path, limits: Limits) -> Checkpoint:
@@ -77,15 +77,17 @@ def _weight_map(index: Path, limits: Limits) -> dict[str, str]:
     if check_file(index, limits) > _LONGEST_INDEX:
         raise NwsError(f"{shown(index)} is longer than any index: it is none")
     try:
-        said: Any = json.loads(index.read_bytes())["weight_map"]
-        good = isinstance(said, dict) and said and all(isinstance(name, str) for name in said.values())
+        weight_map: Any = json.loads(index.read_bytes())["weight_map"]
+        good = isinstance(weight_map, dict) and weight_map and all(isinstance(name, str) for name in weight_map.values())
     except (ValueError, KeyError, TypeError, RecursionError, OSError):
         good = False
     if not good:
         raise NwsError(f"{shown(index)} is no index of weights (a JSON object with weight_map): copy it anew")
-    if len(said) > limits.tensors or len(set(said.values())) > _MOST_SHARDS:
-        raise NwsError(f"{shown(index)} names {len(said):,} tensors in {len(set(said.values())):,} files: no net has so many")
-    return dict(said)
+    if len(weight_map) > limits.tensors or len(set(weight_map.values())) > _MOST_SHARDS:
+        raise NwsError(
+            f"{shown(index)} names {len(weight_map):,} tensors in {len(set(weight_map.values())):,} files: no net has so many"
+        )
+    return dict(weight_map)
 
 
 def _inside(index: Path, name: str) -> Path:

@@ -34,8 +34,8 @@ def read(path: Path, limits: Limits, net: str | None = None) -> Checkpoint:
         version = archive.entry(entries, "_stable_baselines3_version", 1000) if "_stable_baselines3_version" in names else b""
     with torch_file.opened(path, limits, held) as loaded:
         found = torch_file.checkpoint(path, loaded, limits, net)
-    said = printable(version.decode("utf-8", "replace").strip())[:20]
-    of = f"Stable-Baselines3 {said}".strip()
+    text = printable(version.decode("utf-8", "replace").strip())[:20]
+    of = f"Stable-Baselines3 {text}".strip()
     note = f"an agent of {of}: its {_POLICY} was read, not its settings and optimizers"
     return Checkpoint(path, "Stable-Baselines3", found.names, found.arrays, (note, *found.notes), found.metadata, nets=found.nets)
 
@@ -55,13 +55,13 @@ def _second(path: Path, entries: zipfile.ZipFile, limits: Limits, net: str | Non
     found, notes = numbers_only({name: arrays[name] for name in dict.fromkeys([*order, *arrays])})
     nets = told_apart(found)
     try:
-        kept, told = chosen(nets, net)
+        kept, remarks = chosen(nets, net)
     except NwsError as error:
         raise NwsError(f"{shown(path)} {error}") from None
     note = "an agent of Stable-Baselines 2 (TensorFlow): its parameters were read, not its settings"
     listed_nets = tuple(n.to_dict() for n in nets)
     return Checkpoint(
-        path, "Stable-Baselines2", tuple(kept.tensors), dict(kept.tensors), (note, *told, *notes), {}, "keras", nets=listed_nets
+        path, "Stable-Baselines2", tuple(kept.tensors), dict(kept.tensors), (note, *remarks, *notes), {}, "keras", nets=listed_nets
     )
 
 

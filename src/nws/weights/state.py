@@ -151,8 +151,8 @@ def _complete(name: str, value: Mapping[str, Any]) -> bool:
 
 def _place(name: str) -> bool:
     """Whether a name says no more than that weights follow: state_dict, model, model_2."""
-    said = [word for word in words(name) if not word.isdecimal()]
-    return name in _PLACES or (bool(said) and set(said) <= set(WRAPPERS))
+    parts = [word for word in words(name) if not word.isdecimal()]
+    return name in _PLACES or (bool(parts) and set(parts) <= set(WRAPPERS))
 
 
 def _twins(complete: Mapping[str, Any]) -> set[str]:

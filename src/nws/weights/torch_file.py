@@ -84,7 +84,7 @@ def checkpoint(path: Path, loaded: Loaded, limits: Limits, net: str | None, whol
         raise _nothing(path, loaded, walk)
     try:
         found, notes = ([Net("", state.flat(tree))], ()) if whole and isinstance(tree, dict) else state.find(tree)
-        kept, told = chosen(found, net)
+        kept, remarks = chosen(found, net)
         if loaded.plain and not walk.modules and not any(name.rsplit(".", 1)[-1] in _ROLES for name in kept.tensors):
             raise NwsError(
                 f"pickles tensors that are not named like a net's ({printable(next(iter(kept.tensors)))[:80]}): "
@@ -95,7 +95,7 @@ def checkpoint(path: Path, loaded: Loaded, limits: Limits, net: str | None, whol
     _check_quantised(path, kept.tensors)
     with damage(shown(path)):
         arrays, left_out = state.numbers_only(_read(kept.tensors, loaded.fetch))
-    everything = (*_notes(loaded, walk), *notes, *told, *left_out)
+    everything = (*_notes(loaded, walk), *notes, *remarks, *left_out)
     kind = "TorchScript" if loaded.parameters is not None else "torch"
     made = Checkpoint(path, kind, tuple(arrays), arrays, everything, state.metadata(loaded.object))
     return replace(made, nets=tuple(n.to_dict() for n in found))
@@ -231,8 +231,8 @@ def _parameters(entries: zipfile.ZipFile, root: str, names: list[str]) -> dict[s
             text = archive.entry(entries, name, left).decode("utf-8", "replace")
             left -= len(text)
             module = name.removeprefix(f"{root}code/").removesuffix(".py").replace("/", ".")
-            for made, said in _PARAMETERS.findall(text):
-                found[f"{module}.{made}"] = set(re.findall(r'"([^"]+)"', said))
+            for made, listed in _PARAMETERS.findall(text):
+                found[f"{module}.{made}"] = set(re.findall(r'"([^"]+)"', listed))
     return found
 
 

@@ -158,12 +158,12 @@ class Unpickler(pickle._Unpickler):
             self.seen.classes[key] = Call(self._load_from_bytes) if name == "_load_from_bytes" else _known(module, name)
         return self.seen.classes[key]
 
-    def persistent_load(self, said: Any) -> Any:
-        if isinstance(said, tuple) and len(said) > 1 and said[0] == "module":
-            return said[1]  # a class with its source text beside it, in PyTorch's format before 1.6
-        if not isinstance(said, tuple) or len(said) < 3 or said[0] != "storage":
+    def persistent_load(self, reference: Any) -> Any:
+        if isinstance(reference, tuple) and len(reference) > 1 and reference[0] == "module":
+            return reference[1]  # a class with its source text beside it, in PyTorch's format before 1.6
+        if not isinstance(reference, tuple) or len(reference) < 3 or reference[0] != "storage":
             raise pickle.UnpicklingError("a storage is not described as torch does")
-        dtype, key, view = said[1], said[2], said[5] if len(said) > 5 else None
+        dtype, key, view = reference[1], reference[2], reference[5] if len(reference) > 5 else None
         if not isinstance(dtype, str) or not isinstance(key, str | int):
             raise pickle.UnpicklingError("a storage is not described as torch does")
         key = f"{self.folder}{key}"
@@ -242,8 +242,8 @@ def damage(where: str) -> Iterator[None]:
     except (NwsError, MemoryError):
         raise
     except Exception as error:
-        said = printable(error)[:120] or type(error).__name__
-        raise NwsError(f"{where}: its pickle is damaged ({said}): copy it anew") from None
+        reason = printable(error)[:120] or type(error).__name__
+        raise NwsError(f"{where}: its pickle is damaged ({reason}): copy it anew") from None
 
 
 def _attack(module: str, name: str) -> bool:
@@ -272,8 +272,8 @@ def _rebuilt(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) ->
 
 def _of_numpy(data: Any, dtype: Any, shape: Any, order: Any) -> Stored | None:
     kind = dtype.args[0] if isinstance(dtype, StandIn) and dtype.args else None
-    said = dtype.state.get("state") if isinstance(dtype, StandIn) else None
-    return of_numpy(data, kind, isinstance(said, tuple) and said[1:2] == (">",), shape, order)
+    state = dtype.state.get("state") if isinstance(dtype, StandIn) else None
+    return of_numpy(data, kind, isinstance(state, tuple) and state[1:2] == (">",), shape, order)
 
 
 def _buffered(data: Any, dtype: Any, shape: Any, order: Any = "C") -> Array:

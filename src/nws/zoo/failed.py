@@ -26,9 +26,9 @@ def path(root: Path, number: int) -> Path:
 
 def mark(root: Path, number: int, why: str) -> None:
     """Raises OSError."""
-    said = {"number": number, "why": why, "when": datetime.now(UTC).isoformat(timespec="seconds")}
+    record = {"number": number, "why": why, "when": datetime.now(UTC).isoformat(timespec="seconds")}
     (root / FOLDER).mkdir(exist_ok=True)
-    write_whole(path(root, number), (json.dumps(said) + "\n").encode())
+    write_whole(path(root, number), (json.dumps(record) + "\n").encode())
 
 
 def clear(root: Path, number: int) -> None:

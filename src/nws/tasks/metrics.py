@@ -26,7 +26,7 @@ class Metric:
 
     direction  which is better: "higher" or "lower"
     unit       "" for none, "accuracy" for a share of right answers, "target" for the unit of what is read
-    of         (y (n, S), said (n, S, K), weights (R, n)) -> (R,): its value where net i counts weights[r, i] times. Every net
+    of         (y (n, S), predicted (n, S, K), weights (R, n)) -> (R,): its value where net i counts weights[r, i] times. Every net
                counts the same however many snapshots or slices it has. NaN where there is none.
     """
 
@@ -35,11 +35,11 @@ class Metric:
     unit: str
     of: Weighted
 
-    def __call__(self, y: np.ndarray, said: np.ndarray) -> float:
-        """Of answers said (n, S, K), or (n,), to the truths y (n, S), or (n,)."""
-        y, said = np.asarray(y, float), np.asarray(said, float)
+    def __call__(self, y: np.ndarray, predicted: np.ndarray) -> float:
+        """Of answers predicted (n, S, K), or (n,), to the truths y (n, S), or (n,)."""
+        y, predicted = np.asarray(y, float), np.asarray(predicted, float)
         y = y.reshape(len(y), -1)
-        return float(self.of(y, said.reshape(*y.shape, -1), np.ones((1, len(y))))[0])
+        return float(self.of(y, predicted.reshape(*y.shape, -1), np.ones((1, len(y))))[0])
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Answers:
-    """What was said of the test nets of one round: nets (n,), the truths y (n, S), and said (n, S, K) of K slices per snapshot."""
+    """The test nets of one round: nets (n,), the truths y (n, S), and what was predicted (n, S, K) of K slices per snapshot."""
 
     nets: np.ndarray
     y: np.ndarray
-    said: np.ndarray
+    predicted: np.ndarray
 
 
 def estimate(metric: Metric, rounds: Sequence[Answers], seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
@@ -69,7 +69,7 @@ def estimate(metric: Metric, rounds: Sequence[Answers], seed: int = 0, resamples
     drawn = np.random.default_rng([seed, _STREAM]).multinomial(len(tested), np.full(len(tested), 1 / len(tested)), size=resamples)
     weights = np.concatenate([np.ones((1, len(tested))), drawn])  # first of all the nets as they are
     values = np.stack(
-        [metric.of(r.y, r.said, weights[:, np.searchsorted(tested, r.nets)]) for r in rounds]
+        [metric.of(r.y, r.predicted, weights[:, np.searchsorted(tested, r.nets)]) for r in rounds]
     )  # (rounds, 1 + resamples)
     known = np.isfinite(values)
     sums, counts = np.where(known, values, 0).sum(0), known.sum(0)
@@ -80,52 +80,52 @@ def estimate(metric: Metric, rounds: Sequence[Answers], seed: int = 0, resamples
     return Estimate(float(means[0]), float(min(low, means[0])), float(max(high, means[0])))
 
 
-def _error(y: np.ndarray, said: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return _average(np.abs(said - y[..., None]).mean((1, 2)), weights)
+def _error(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return _average(np.abs(predicted - y[..., None]).mean((1, 2)), weights)
 
 
-def _r2(y: np.ndarray, said: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     centred = y - y.mean()  # the variance is a difference of moments: without this, digits are lost where y is far from 0
     mean, square = (_average((centred**power).mean(1), weights) for power in (1, 2))
-    missed = _average(((said - y[..., None]) ** 2).mean((1, 2)), weights)
+    missed = _average(((predicted - y[..., None]) ** 2).mean((1, 2)), weights)
     variance = square - mean**2
     there_is = variance > 1e-12 * max(float(np.max(centred**2, initial=0)), 1e-300)
     return 1 - np.divide(missed, variance, out=np.full(len(weights), np.nan), where=there_is)
 
 
-def _tau(y: np.ndarray, said: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _tau(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Tau-b. Of two nets all snapshots of one are compared with all of the other, read at the same slice."""
-    y, said, weights = _few_enough(y, said, weights)
-    agree, apart_y, apart_said = _pairs(y, said)
-    agreeing, of_y, of_said = (
-        np.einsum("rn,rn->r", weights @ pairs, weights, dtype=np.float64) for pairs in (agree, apart_y, apart_said)
+    y, predicted, weights = _few_enough(y, predicted, weights)
+    agree, apart_y, apart_predicted = _pairs(y, predicted)
+    agreeing, of_y, of_predicted = (
+        np.einsum("rn,rn->r", weights @ pairs, weights, dtype=np.float64) for pairs in (agree, apart_y, apart_predicted)
     )
-    norm = np.sqrt(of_y * of_said)
+    norm = np.sqrt(of_y * of_predicted)
     # Where all is said to be alike, no order was told: 0, as sensible as chance. Where all truths are alike, there is none to tell.
     found = np.divide(agreeing, norm, out=np.zeros(len(weights)), where=norm > 0)
     return np.where(of_y > 0, np.clip(found, -1, 1), np.nan)
 
 
-def _few_enough(y: np.ndarray, said: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _few_enough(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if len(y) > _MOST_NETS:
         some = np.sort(np.random.default_rng(_STREAM).permutation(len(y))[:_MOST_NETS])
-        y, said, weights = y[some], said[some], weights[:, some]
-    n, S, K = said.shape
+        y, predicted, weights = y[some], predicted[some], weights[:, some]
+    n, S, K = predicted.shape
     slices = np.unique(np.linspace(0, K - 1, max(1, min(K, _MOST_PAIRS // (n * S) ** 2))).round().astype(int))
     snapshots = np.unique(np.linspace(S - 1, 0, max(1, min(S, int((_MOST_PAIRS / n**2) ** 0.5)))).round().astype(int))
-    return y[:, snapshots], said[:, snapshots][:, :, slices], weights.astype(np.float32)
+    return y[:, snapshots], predicted[:, snapshots][:, :, slices], weights.astype(np.float32)
 
 
-def _pairs(y: np.ndarray, said: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pairs(y: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n, n) float32 each, of two nets: comparisons that agree less those that do not, that differ in y, and in what was said."""
-    n, S, K = said.shape
+    n, S, K = predicted.shape
     found = [np.zeros((n, n), np.float32) for _ in range(3)]
     block = max(1, 4_000_000 // (n * S * S))  # nets at a time
     for k in range(K):
         for first in range(0, n, block):
             rows = slice(first, first + block)
-            of_y, of_said = (_signs(values[rows], values) for values in (y, said[..., k]))
-            for pairs, signs in zip(found, (of_y * of_said, of_y != 0, of_said != 0)):
+            of_y, of_predicted = (_signs(values[rows], values) for values in (y, predicted[..., k]))
+            for pairs, signs in zip(found, (of_y * of_predicted, of_y != 0, of_predicted != 0)):
                 pairs[rows] += signs.reshape(-1, S, n, S).sum((1, 3), dtype=np.int32)
     return found[0], found[1], found[2]
 
@@ -156,8 +156,8 @@ NUMBERS = (ERROR, R2, TAU)
 def skill(probability: np.ndarray, truth: np.ndarray, prior: np.ndarray) -> float:
     """1 - NLL / NLL(prior): 1 for sure and right, 0 for saying the prior (C,), below 0 for worse (log score, Good 1952)."""
     rows = np.arange(len(truth))
-    said, before = (np.log(np.maximum(p, 1e-12)).mean() for p in (probability[rows, truth], np.asarray(prior, float)[truth]))
-    return float(1 - said / before)
+    score, before = (np.log(np.maximum(p, 1e-12)).mean() for p in (probability[rows, truth], np.asarray(prior, float)[truth]))
+    return float(1 - score / before)
 
 
 def brier(probability: np.ndarray, truth: np.ndarray) -> float:

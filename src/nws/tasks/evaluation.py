@@ -12,16 +12,16 @@ import numpy as np
 
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
-from nws.inputs import Inputs, Where
-from nws.protocol import Result, Results, Round, Task, draw_folds, draw_round
-from nws.questions import Question, question
-from nws.rounds import Done, Work, carried_out
-from nws.tally import Tally
+from nws.tasks.inputs import Inputs, Where
+from nws.tasks.protocol import Result, Results, Round, Task, draw_folds, draw_round
+from nws.tasks.questions import Question, question
+from nws.tasks.rounds import Done, Work, carried_out
+from nws.tasks.tally import Tally
 from nws.zoo import Zoo
 
 ROUNDS_STREAM = 4  # random numbers of their own: 1 to 3 are the trainer's, 5 is that of inputs.py
 
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
 Keep = Callable[[Task, str, Any, Round], None]
 
 
@@ -33,7 +33,7 @@ def evaluate(
     rounds: int = 10,
     seed: int | None = None,
     workers: int = 1,
-    tell: Tell = lambda doing: None,
+    on_progress: OnProgress = lambda doing: None,
     keep: Keep | None = None,
 ) -> Results:
     """Every meta-classifier on every task: a list of one `Result` each, and a table of them (`.frame`).
@@ -44,7 +44,7 @@ def evaluate(
     zoo      a zoo, or its `Inputs`, which have a seed and workers of their own, and remember what they computed
     seed     of splits, slices and meta-classifiers: 0, or that of the `Inputs`; another one beside them is refused
     workers  processes of one thread each that share the rounds; the results are those of one, bit for bit
-    tell     hears what is being done ("property 2 of 4 (optimizer), dmc: round 3 of 10")
+    on_progress  receives what is being done ("property 2 of 4 (optimizer), dmc: round 3 of 10")
     keep     is given the fitted meta-classifier of each first round: keep(task, name, meta, round)
 
     NwsError for a question that cannot be put to this zoo, and when a worker dies.
@@ -57,7 +57,7 @@ def evaluate(
         questions = [question(task, name, meta, inputs.zoo) for task in given for name, meta in named.items()]
         groups = [(alike, keep) for alike in trained_alike(questions)]
         rows: dict[int, Result] = {}
-        for (alike, _), answered in zip(groups, answers(groups, inputs, rounds, tell)):
+        for (alike, _), answered in zip(groups, answers(groups, inputs, rounds, on_progress)):
             rows |= zip(map(id, alike), answered)
     return Results(rows[id(question)] for question in questions)
 
@@ -71,13 +71,19 @@ class Fitted:
 
 
 def fits(
-    meta: Any, task: Task, zoo: Zoo | Inputs, *, rounds: int = 10, seed: int | None = None, tell: Tell = lambda doing: None
+    meta: Any,
+    task: Task,
+    zoo: Zoo | Inputs,
+    *,
+    rounds: int = 10,
+    seed: int | None = None,
+    on_progress: OnProgress = lambda doing: None,
 ) -> Iterator[Fitted]:
     """The fitted meta-classifiers themselves, round by round: the same ones that `evaluate` tests."""
     ((name, made),) = meta_classifiers.named(meta).items()
     with Inputs.of(zoo, seed) as inputs:
         works = _works([question(task, name, made, inputs.zoo)], f"{task.property}, {name}", inputs, rounds, wanted=range(rounds))
-        for work, done in zip(works, carried_out(works, inputs, tell)):
+        for work, done in zip(works, carried_out(works, inputs, on_progress)):
             _remember(work, done, inputs)
             yield Fitted(done.meta, work.drawn)
 
@@ -98,7 +104,7 @@ class HeldOut:
     probability: np.ndarray
 
 
-def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, tell: Tell = lambda doing: None) -> HeldOut:
+def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, on_progress: OnProgress = lambda doing: None) -> HeldOut:
     """Cross-validation over nets: every net is read by a meta-classifier that learned from the other folds.
 
     NwsError for a property without classes: what comes out is there to be calibrated.
@@ -116,9 +122,9 @@ def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, tell: Tel
     ]
     works.append(Work(asked, Round(nets, nets[:0]), folds, f"{doing}: all nets", wanted=True))
     probability: list[Any] = [None] * len(nets)
-    for k, done in enumerate(carried_out(works, inputs, tell)):
-        for said, _ in done.read:
-            for at, one in zip(np.flatnonzero(fold == k), said):
+    for k, done in enumerate(carried_out(works, inputs, on_progress)):
+        for probabilities, _ in done.read:
+            for at, one in zip(np.flatnonzero(fold == k), probabilities):
                 probability[at] = one
     return HeldOut(done.meta, asked.where, nets, asked.labels(nets)[:, 0], fold, np.stack(probability))
 
@@ -139,7 +145,7 @@ def trained_alike(questions: list[Question]) -> list[list[Question]]:
 
 
 def answers(
-    groups: Sequence[tuple[list[Question], Keep | None]], inputs: Inputs, rounds: int, tell: Tell
+    groups: Sequence[tuple[list[Question], Keep | None]], inputs: Inputs, rounds: int, on_progress: OnProgress
 ) -> Iterator[list[Result]]:
     """The results of each group of questions that one training answers, group after group as each is done."""
     properties = list(dict.fromkeys(alike[0].task.property for alike, _ in groups))
@@ -148,7 +154,7 @@ def answers(
         name = alike[0].task.property
         says = f"property {properties.index(name) + 1} of {len(properties)} ({name})" if len(properties) > 1 else name
         works += _works(alike, f"{says}, {alike[0].name}", inputs, rounds, wanted=(0,) if keep else ())
-    done = carried_out(works, inputs, tell)
+    done = carried_out(works, inputs, on_progress)
     pairs = zip(works, done)
     for alike, keep in groups:
         tallies, seconds = [Tally(one.nets, one.y, one.classes) for one in alike], 0.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from nws.metrics import R2, TAU, Answers, Estimate, estimate
-from nws.protocol import Round, error_interval, interval
+from nws.tasks.metrics import R2, TAU, Answers, Estimate, estimate
+from nws.tasks.protocol import Round, error_interval, interval
 
 
 class Tally:
@@ -25,22 +25,22 @@ class Tally:
         self.answers: list[Answers] = []
         self.confusion = np.zeros((len(classes),) * 2, int)
 
-    def add(self, drawn: Round, said: np.ndarray, labels: Any) -> None:
+    def add(self, drawn: Round, predicted: np.ndarray, labels: Any) -> None:
         """One round: probabilities (n, S, K, C) of `labels` (C,), or of a number predictions (n, S, K) and no labels."""
         at = [self.position[int(net)] for net in drawn.test]
         truth = self.y[at]
         if labels is None:
-            single = np.abs(said - truth[:, :, None])
-            vote = np.abs(said.mean(2) - truth)
+            single = np.abs(predicted - truth[:, :, None])
+            vote = np.abs(predicted.mean(2) - truth)
             guess = np.median(self.y[[self.position[int(net)] for net in drawn.train]])
             # Once a net, where its snapshots share a value.
             of_net = truth[:, :1] if (truth == truth[:, :1]).all() else truth
             self.chance.append(float(np.abs(of_net - guess).mean()))
-            self.answers.append(Answers(drawn.test, truth, said))
+            self.answers.append(Answers(drawn.test, truth, predicted))
         else:
-            answer = labels[said.argmax(-1)]
+            answer = labels[predicted.argmax(-1)]
             single = answer == truth[:, :, None]
-            vote = labels[said.mean(2).argmax(-1)] == truth
+            vote = labels[predicted.mean(2).argmax(-1)] == truth
             self.chance.append(1 / len(labels))
             self._confuse(truth[:, 0], answer)
         self.single[at] += single.reshape(len(at), -1).mean(1)

@@ -93,8 +93,8 @@ class Result:
     accuracy  single slices of test nets, mean over rounds; low, high: 95% interval over nets; spread: deviation over rounds
     vote      accuracy of the mean probability over the slices of a snapshot (the same as accuracy for whole nets)
     error     numbers only: mean absolute error in `unit`, lower is better, to which low, high, vote, spread and chance then refer
-    r2, tau   numbers only: share of variance explained, and Kendall's tau-b (`nws.metrics`), higher is better; 95% intervals by a
-              bootstrap over nets; None where there is none
+    r2, tau   numbers only: share of variance explained, and Kendall's tau-b (`nws.tasks.metrics`), higher is better; 95% intervals
+              by a bootstrap over nets; None where there is none
     chance    of a guess on the balanced test nets; for regression the error of always saying the training nets' median
     n_train, n_test   nets per round
     """

@@ -21,12 +21,12 @@ from nws import meta as meta_classifiers
 from nws.atomic import write_whole
 from nws.cells import csv_of
 from nws.errors import NwsError
-from nws.evaluation import Fitted, answers, fits, trained_alike
 from nws.families.space import label
-from nws.inputs import Inputs
-from nws.protocol import Result, Results, Round, Task
-from nws.questions import Question, question
 from nws.recorded import printable
+from nws.tasks.evaluation import Fitted, answers, fits, trained_alike
+from nws.tasks.inputs import Inputs
+from nws.tasks.protocol import Result, Results, Round, Task
+from nws.tasks.questions import Question, question
 from nws.zoo import Zoo
 
 
@@ -40,7 +40,7 @@ def classify(
     out: str | Path | None = None,
     settings: dict[str, dict[str, Any]] | None = None,
     workers: int = 1,
-    tell: Callable[[str], None] = lambda doing: None,
+    on_progress: Callable[[str], None] = lambda doing: None,
 ) -> Results:
     """Evaluate every meta-classifier on every task, in `out` (a folder) keeping rows, tables and first-round models.
 
@@ -70,7 +70,7 @@ def classify(
                     keep = partial(ours.keep_model, _trained(tasks[places[0]], name, parameters, inputs)) if ours else None
                     asked.append(_Asked(together, places, {at: keys[at] for at in places}, keep))
         groups = [(one.questions, one.keep) for one in asked]
-        for one, rows in zip(asked, answers(groups, inputs, rounds, tell)):
+        for one, rows in zip(asked, answers(groups, inputs, rounds, on_progress)):
             name = one.questions[0].name
             about = {**provenance(), "settings": (settings or {}).get(name, {})}
             new = {at: replace(row, key=one.keys[at], about=about) for at, row in zip(one.places, rows)}
@@ -110,7 +110,7 @@ def first_fit(
     out: str | Path | None,
     rounds: int,
     settings: dict[str, Any],
-    tell: Callable[[str], None] = lambda doing: None,
+    on_progress: Callable[[str], None] = lambda doing: None,
 ) -> Fitted:
     """The meta-classifier that `classify` kept of its first round; asks `classify` when there is none yet."""
     inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo)
@@ -118,10 +118,10 @@ def first_fit(
     trained = _trained(task, name, meta.get_params(), inputs)
     found = Store(out).fitted(trained, task, name) if out else None
     if found is None and out:
-        classify(inputs, [task], [name], rounds=rounds, out=out, settings={name: settings}, tell=tell)
+        classify(inputs, [task], [name], rounds=rounds, out=out, settings={name: settings}, on_progress=on_progress)
         found = Store(out).fitted(trained, task, name)
     if found is None:  # no folder; or its row is known, but its model was moved away
-        found = next(fits(meta, task, inputs, rounds=1, tell=tell))
+        found = next(fits(meta, task, inputs, rounds=1, on_progress=on_progress))
     return found
 
 
@@ -179,14 +179,14 @@ class Store:
         return Fitted(meta, Round(np.array(about["train_nets"]), np.array(about["test_nets"])))
 
     def _model(self, task: Task, name: str) -> Path:
-        told: dict[str, Any] = {
+        conditions: dict[str, Any] = {
             task.part: task.part != "all",
             str(task.slice_length): task.slice_length,
             "converged": task.converged,
         }
-        told |= {f"{name}={label(value)}": True for name, value in task.only.items()}
-        told["-".join(["without", *task.without])] = bool(task.without)
-        seen = [word for word, said in told.items() if said]
+        conditions |= {f"{name}={label(value)}": True for name, value in task.only.items()}
+        conditions["-".join(["without", *task.without])] = bool(task.without)
+        seen = [word for word, holds in conditions.items() if holds]
         return self.folder / "models" / "-".join([quote(task.property, ""), name, *seen])
 
 
@@ -201,8 +201,8 @@ def load(file: str | Path) -> list[Result]:
     try:
         return [_result(row) for row in json.loads(Path(file).read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        said = printable(error)[:200]
-        raise NwsError(f"{file} cannot be read as results ({said}): move it away, it is made anew") from None
+        reason = printable(error)[:200]
+        raise NwsError(f"{file} cannot be read as results ({reason}): move it away, it is made anew") from None
 
 
 # What a field's annotation asks of the value in a file; of a tuple, of each of its members.

@@ -45,7 +45,7 @@ class Inputs:
     """Rows for training and testing, always in the order (net, snapshot, slice); `seed` draws the training slices.
 
     test_slices: evenly spread slices of each vector on which everything local is tested.
-    workers: processes that `nws.rounds` may use; they live until `close`, so that one command starts them once.
+    workers: processes that `nws.tasks.rounds` may use; they live until `close`, so that one command starts them once.
     """
 
     def __init__(self, zoo: Zoo, seed: int = 0, test_slices: int = TEST_SLICES, workers: int = 1):

@@ -27,7 +27,7 @@ def side_by_side(
     images: Mapping[str, ImageSet],
     schedule: Schedule,
     lanes: Sequence[Lane],
-    tell: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Iterator[Net]:
     """Train the jobs on the lanes of one device and yield each net as it is done; its lane takes the next job.
 
@@ -46,7 +46,7 @@ def side_by_side(
                 def make(hp: Config, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
                     return GpuEngine(hp, theta, shared[hp.dataset], seed, lane=lane)
 
-                return train_in_turns(job, images[job.hp.dataset], make, schedule, tell)
+                return train_in_turns(job, images[job.hp.dataset], make, schedule, on_progress)
 
             while waiting or busy:
                 for lane in lanes:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError, unknown
-from nws.inputs import Where
-from nws.protocol import Task
+from nws.tasks.inputs import Where
+from nws.tasks.protocol import Task
 from nws.zoo import Zoo, targets
 from nws.zoo.targets import Target
 

@@ -15,13 +15,13 @@ from nws.images import ImageSet
 from nws.net import Net
 from nws.threads import chosen_by_user, cores
 from nws.train.loop import Engine, Job, MakeEngine, Progress, Schedule, train_net
-from nws.train.pool import GivenUp, in_processes
+from nws.train.runners.processes import GivenUp, in_processes
 
 ENGINES = ("auto", "native", "torch", "gpu")
 
 _NAMED = 20  # nets in an error's one line
 
-Tell = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 def train(
@@ -31,13 +31,13 @@ def train(
     *,
     engine: str = "auto",
     workers: int = 1,
-    tell: Tell = lambda progress: None,
+    on_progress: OnProgress = lambda progress: None,
     gave_up: Callable[[GivenUp], None] = lambda net: None,
 ) -> Iterator[Net]:
     """Train the jobs and yield each net as it is done, in any order; the nets do not depend on `workers` or the order.
 
     `workers` are processes of one thread each, but with engine="gpu" nets side by side on the one GPU; see `default_workers`.
-    `images` holds the image set of every job by name. `tell` hears of every record (see `Progress`). Closing the iterator
+    `images` holds the image set of every job by name. `on_progress` receives every record (see `Progress`). Closing the iterator
     ends the workers. A net whose worker dies is tried once more by another worker; then `gave_up` hears of it, and the rest go on.
 
     Raises NwsError when an image set is missing, or at the end, naming the nets that were given up.
@@ -50,12 +50,12 @@ def train(
             raise NwsError(f"net {job.number}: {reason}")
     if engine == "gpu":
         from nws.device import CudaLane
-        from nws.train.side_by_side import side_by_side
+        from nws.train.runners.side_by_side import side_by_side
 
-        yield from side_by_side(jobs, images, schedule, [CudaLane() for _ in range(min(workers, len(jobs)))], tell)
+        yield from side_by_side(jobs, images, schedule, [CudaLane() for _ in range(min(workers, len(jobs)))], on_progress)
         return
     lost: list[GivenUp] = []
-    for made in _one_by_one(jobs, images, (engine, schedule), workers, tell):
+    for made in _one_by_one(jobs, images, (engine, schedule), workers, on_progress):
         if isinstance(made, GivenUp):
             gave_up(made)
             lost.append(made)
@@ -70,14 +70,14 @@ def train(
 
 
 def _one_by_one(
-    jobs: Sequence[Job], images: Mapping[str, ImageSet], how: tuple[str, Schedule], workers: int, tell: Tell
+    jobs: Sequence[Job], images: Mapping[str, ImageSet], how: tuple[str, Schedule], workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
     if min(workers, len(jobs)) > 1:
-        yield from in_processes(jobs, images, partial(_trained, *how), min(workers, len(jobs)), tell)
+        yield from in_processes(jobs, images, partial(_trained, *how), min(workers, len(jobs)), on_progress)
         return
     for job in jobs:
         try:
-            yield _trained(*how, job, images[job.hp.dataset], tell)
+            yield _trained(*how, job, images[job.hp.dataset], on_progress)
         except MemoryError:  # nobody else holds any that a second try could have
             yield GivenUp(job.number, "memory ran out")
 
@@ -146,13 +146,13 @@ def default_workers(engine: str) -> int:
     return cores()
 
 
-def _trained(engine: str, schedule: Schedule, job: Job, images: ImageSet, tell: Tell) -> Net:
+def _trained(engine: str, schedule: Schedule, job: Job, images: ImageSet, on_progress: OnProgress) -> Net:
     from nws.train.native_engine import why_not
 
     # The native engine is one thread by itself, and does without PyTorch: a worker needs 250 MB less.
     native = engine == "native" or (engine == "auto" and not why_not(job.hp, images))
     with contextlib.nullcontext() if native else _one_thread():
-        return train_net(job, images, make_engine(engine), schedule, tell)
+        return train_net(job, images, make_engine(engine), schedule, on_progress)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from nws.train.loop import Job, Progress
 
 TRIES = 2  # of a net whose worker dies: once may be anybody's fault, twice is the net's, or the machine is too small for it
 
-Tell = Callable[[Progress], None]
-Train = Callable[[Job, ImageSet, Tell], Net]
+OnProgress = Callable[[Progress], None]
+Train = Callable[[Job, ImageSet, OnProgress], Net]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class GivenUp:
 
 
 def in_processes(
-    jobs: Sequence[Job], images: Mapping[str, ImageSet], train: Train, workers: int, tell: Tell
+    jobs: Sequence[Job], images: Mapping[str, ImageSet], train: Train, workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
     """Each job as it is done, in any order. `train` must be picklable. NwsError when no worker can be started.
 
@@ -41,15 +41,15 @@ def in_processes(
     pool = Pool(workers, shared, TRIES)
     tasks = [Task(_train, (train, job)) for job in jobs]
     try:
-        for at, made in pool.run(tasks, lambda _, said: tell(said), all_ready=shared.unname):
+        for at, made in pool.run(tasks, lambda _, message: on_progress(message), all_ready=shared.unname):
             yield GivenUp(jobs[at].number, made.why) if isinstance(made, Lost) else made
     finally:
         pool.close()
         shared.unname()
 
 
-def _train(images: Mapping[str, ImageSet], train: Train, job: Job, tell: Tell) -> Net:
-    return train(job, images[job.hp.dataset], tell)
+def _train(images: Mapping[str, ImageSet], train: Train, job: Job, on_progress: OnProgress) -> Net:
+    return train(job, images[job.hp.dataset], on_progress)
 
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")

@@ -12,11 +12,11 @@ import numpy as np
 
 from nws import threads
 from nws.errors import NwsError
-from nws.inputs import Inputs, Key, Where
 from nws.processes import Lost, Pool, Task, refuse_what_cannot_be_sent
 from nws.progress import Doing, Pace
-from nws.protocol import Round
-from nws.questions import Question
+from nws.tasks.inputs import Inputs, Key, Where
+from nws.tasks.protocol import Round
+from nws.tasks.questions import Question
 from nws.vocabulary import WORKERS_NEED
 from nws.zoo import Zoo
 
@@ -24,7 +24,7 @@ ALONE = 0.3  # seconds of work that are done here before workers are started: li
 _CHUNK = 8  # nets whose statistics are one piece of work
 _CHUNK_GUESS = 0.3
 
-Tell = Callable[[str], None]
+OnProgress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Done:
     seconds: float
 
 
-def carried_out(works: Sequence[Work], inputs: Inputs, tell: Tell) -> Iterator[Done]:
+def carried_out(works: Sequence[Work], inputs: Inputs, on_progress: OnProgress) -> Iterator[Done]:
     """What came of each, in order, as soon as it and all before it are done.
 
     NwsError when a worker dies; closing the iterator, or Ctrl-C, ends the workers.
@@ -70,34 +70,34 @@ def carried_out(works: Sequence[Work], inputs: Inputs, tell: Tell) -> Iterator[D
     if inputs.workers == 1:
         pace = Pace([(work.kind, work.question.meta.representation.seconds) for work in works])
         for work in works:
-            tell(Doing(work.says, pace.share))
-            done = _round(inputs, work, partial(_hear, tell, work.says, pace))
+            on_progress(Doing(work.says, pace.share))
+            done = _round(inputs, work, partial(_hear, on_progress, work.says, pace))
             pace.done(work.kind, done.seconds)
             yield done
         return
-    needs = _statistics(works, inputs, tell)
+    needs = _statistics(works, inputs, on_progress)
     tasks = [Task(_round, (work,), tuple(keys)) for work, keys in zip(works, needs)]
     pace = Pace([(work.kind, work.question.meta.representation.seconds) for work in works])
     found: dict[int, Done] = {}
     due = 0
 
-    def hear(at: int, said: str) -> None:
-        _hear(tell, works[at].says, pace, said)
+    def hear(at: int, message: str) -> None:
+        _hear(on_progress, works[at].says, pace, message)
 
     for at, done in _spread(inputs, tasks, hear, patient=any(not work.question.meta.representation.table for work in works)):
         found[at] = done
         pace.done(works[at].kind, done.seconds)
-        tell(Doing(works[at].says, pace.share))
+        on_progress(Doing(works[at].says, pace.share))
         while due in found:
             yield found.pop(due)
             due += 1
 
 
-def _hear(tell: Tell, says: str, pace: Pace, said: str) -> None:
-    tell(Doing(f"{says}, {said}", pace.share))
+def _hear(on_progress: OnProgress, says: str, pace: Pace, message: str) -> None:
+    on_progress(Doing(f"{says}, {message}", pace.share))
 
 
-def _statistics(works: Sequence[Work], inputs: Inputs, tell: Tell) -> list[list[Any]]:
+def _statistics(works: Sequence[Work], inputs: Inputs, on_progress: OnProgress) -> list[list[Any]]:
     """Compute what the rounds will read, each net once whoever reads it, and lend it to the workers.
 
     Returns for each round the names under which the pool lends what it needs.
@@ -119,12 +119,12 @@ def _statistics(works: Sequence[Work], inputs: Inputs, tell: Tell) -> list[list[
     tasks = [Task(_chunk, (key, nets)) for key, nets in chunks]
     pace = Pace([(str(key), _CHUNK_GUESS) for key, _ in chunks])
     done, of = 0, sum(len(nets) for _, nets in chunks)
-    for at, (rows, seconds) in _spread(inputs, tasks, lambda at, said: None, quick=True):
+    for at, (rows, seconds) in _spread(inputs, tasks, lambda at, message: None, quick=True):
         key, nets = chunks[at]
         inputs.learn(key, nets, rows)
         pace.done(str(key), seconds)
         done += len(nets)
-        tell(Doing(f"statistics of weights, net {done:,} of {of:,}", pace.share))
+        on_progress(Doing(f"statistics of weights, net {done:,} of {of:,}", pace.share))
     names = {key: (key, tuple(wanted)) for key, wanted in read.items()}
     pool = _pool(inputs)
     for key, wanted in read.items():
@@ -133,7 +133,7 @@ def _statistics(works: Sequence[Work], inputs: Inputs, tell: Tell) -> list[list[
 
 
 def _spread(
-    inputs: Inputs, tasks: Sequence[Task], tell: Callable[[int, Any], None], quick: bool = False, patient: bool = False
+    inputs: Inputs, tasks: Sequence[Task], on_progress: Callable[[int, Any], None], quick: bool = False, patient: bool = False
 ) -> Iterator[tuple[int, Any]]:
     """(position, answer) as each is done: by this process for a second in all, for little work is over before a worker is ready.
 
@@ -145,7 +145,7 @@ def _spread(
     while left and not pool.started and (len(left) == 1 or (inputs.alone < ALONE and not patient)):
         at, task = left.pop(0)
         started = time.perf_counter()
-        answer = task.function(inputs, *task.arguments, partial(tell, at))
+        answer = task.function(inputs, *task.arguments, partial(on_progress, at))
         inputs.alone += time.perf_counter() - started
         yield at, answer
     if not left:
@@ -155,9 +155,9 @@ def _spread(
         refuse_what_cannot_be_sent(rest, "this meta-classifier")
 
     def meanwhile(task: Task) -> Any:
-        return task.function(inputs, *task.arguments, lambda said: None)
+        return task.function(inputs, *task.arguments, lambda message: None)
 
-    for k, answer in pool.run(rest, lambda k, said: tell(left[k][0], said), meanwhile if quick else None):
+    for k, answer in pool.run(rest, lambda k, message: on_progress(left[k][0], message), meanwhile if quick else None):
         if isinstance(answer, Lost):
             pool.close()
             raise NwsError(
@@ -183,21 +183,21 @@ def _learn(inputs: Inputs, key: Any, nets: list[int], rows: list[np.ndarray]) ->
     inputs.learn(key, nets, rows)
 
 
-def _chunk(inputs: Inputs, key: Any, nets: list[int], tell: Tell) -> tuple[list[np.ndarray], float]:
+def _chunk(inputs: Inputs, key: Any, nets: list[int], on_progress: OnProgress) -> tuple[list[np.ndarray], float]:
     started = time.perf_counter()
     return inputs.known(key, nets), time.perf_counter() - started
 
 
-def _round(inputs: Inputs, work: Work, tell: Tell) -> Done:
+def _round(inputs: Inputs, work: Work, on_progress: OnProgress) -> Done:
     started = time.perf_counter()
     with threads.one():
-        fitted = work.known or _fit(work.question, inputs, work.drawn, work.number, tell)
+        fitted = work.known or _fit(work.question, inputs, work.drawn, work.number, on_progress)
         read = tuple(_read(fitted, where, inputs, work.drawn.test) for where in work.tests)
     back = fitted if work.wanted or hasattr(fitted, "coefficients_") else None
     return Done(read, back, tuple(getattr(fitted, "notes_", ())), time.perf_counter() - started)
 
 
-def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -> Any:
+def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: OnProgress) -> Any:
     from sklearn.base import clone
 
     fitted = clone(question.meta).set_params(regression=question.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
@@ -207,7 +207,7 @@ def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, tell: Tell) -
     if fitted.representation.table:
         return fitted.fit(x, y)
     fitted.set_params(slice_length=question.where.slice_length)
-    return fitted.fit(x, y, progress=lambda step, steps, loss: tell(f"step {step} of {steps}, loss {loss:.2f}"))
+    return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"))
 
 
 def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:
