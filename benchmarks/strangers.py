@@ -130,12 +130,12 @@ def _read_images(kind: str) -> Callable[[Path], None]:
 
 
 def _results(folder: Path) -> None:
-    from nws.tasks import results
+    from nws.tasks.evaluation import evaluate
     from nws.tasks.protocol import Task
 
     rng = np.random.default_rng(0)
     zoo = _spread(folder.with_name("zoo-of-results"), rng)
-    results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=folder)
+    evaluate(["svm-linear-16"], [Task("optimizer")], zoo, rounds=2, out=folder)
     (folder / "results.csv").unlink()
 
 

@@ -10,7 +10,7 @@ Expected values and minutes: docs/log.md, 2026-11-20.
 import sys
 from pathlib import Path
 
-from nws import Task, Zoo, figures, terminal, threads
+from nws import Task, Zoo, evaluate, figures, terminal, threads
 from nws.tasks import results
 from nws.tasks.inputs import Inputs
 
@@ -25,14 +25,14 @@ DMC_ROUNDS, DMC_SLICE, DMC_STEPS = 2, 1000, 350
 def main(path: str, out: str, *options: str) -> None:
     zoo = Zoo(path)
     with terminal.progress() as on_progress, Inputs(zoo, workers=threads.cores()) as inputs:
-        rows = results.classify(
-            inputs, [Task(name, SNAPSHOTS) for name in PROPERTIES], SVMS, rounds=ROUNDS, out=out, on_progress=on_progress
+        rows = evaluate(
+            SVMS, [Task(name, SNAPSHOTS) for name in PROPERTIES], inputs, rounds=ROUNDS, out=out, on_progress=on_progress
         )
         if "--dmc" in options:
             tasks = [Task(name, SNAPSHOTS, slice_length=DMC_SLICE) for name in DMC]
             local = ("svm-linear-16", "svm-rbf-16", "dmc")
             settings = {"dmc": {"max_steps": DMC_STEPS}}
-            rows += results.classify(inputs, tasks, local, rounds=DMC_ROUNDS, out=out, settings=settings, on_progress=on_progress)
+            rows += evaluate(local, tasks, inputs, rounds=DMC_ROUNDS, out=out, settings=settings, on_progress=on_progress)
     whole = results.table(rows[: len(PROPERTIES) * len(SVMS)])
     figures.save(figures.meta_classification(whole), Path(out) / "figure2")
     terminal.out.print(terminal.results(rows))

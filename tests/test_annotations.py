@@ -10,7 +10,6 @@ from fabricated import fabricated_zoo, tiny
 from written_zoo import written_zoo
 
 from nws import NwsError, Recorded, cli
-from nws.tasks import results
 from nws.tasks.evaluation import evaluate
 from nws.tasks.protocol import Task
 from nws.zoo import Zoo, targets
@@ -153,7 +152,7 @@ def test_other_values_are_another_question(tmp_path):
     found = []
     for _ in range(2):
         zoo.annotate(pd.DataFrame({"kind": rng.permutation(["a", "b"] * 16)}, index=zoo.numbers()), replace=True)
-        found += results.classify(zoo, [Task("kind", (4,))], ["svm-linear-16"], rounds=1, out=tmp_path / "out")
+        found += evaluate(["svm-linear-16"], [Task("kind", (4,))], zoo, rounds=1, out=tmp_path / "out")
     assert found[0].key != found[1].key
 
 

@@ -235,9 +235,9 @@ def test_a_net_shorter_than_a_slice_is_skipped(made, tmp_path):
 
 
 def test_a_model_of_classify_answers_but_is_not_trusted(made, written, tmp_path):
-    from nws.tasks.results import classify
+    from nws.tasks.evaluation import evaluate
 
-    classify(made.zoo, [nws.Task("optimizer", (SNAPSHOTS,))], ["svm-linear-16"], rounds=1, out=tmp_path / "results")
+    evaluate(["svm-linear-16"], [nws.Task("optimizer", (SNAPSHOTS,))], made.zoo, rounds=1, out=tmp_path / "results")
     (answer,) = nws.audit(written("net.pt"), tmp_path / "results").answers
     assert (answer.property, answer.calibration, answer.trusted) == ("optimizer", None, False)
     assert "not made for audits" in answer.weaknesses[0]

@@ -18,7 +18,7 @@ from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import PROPERTIES
 from nws.legacy import classifier, import_weights, meta_classifier, read_table, write_run, write_table
 from nws.legacy.flags import Flag, parse
-from nws.legacy.nets import Question, load, said, scores, split_validation
+from nws.legacy.nets import Question, load, probabilities, scores, split_validation
 
 ROOT = Path(__file__).resolve().parents[1]
 # The smallest net with every kind of layer, on a handful of pictures.
@@ -271,7 +271,7 @@ def test_slices_are_spread_from_end_to_end() -> None:
             return X[:, 0]
 
     vectors = np.arange(100.0).reshape(2, 50)
-    assert_array_equal(said(First(), vectors, 5)[..., 0], [[0, 10, 20, 30, 40], [50, 60, 70, 80, 90]])
+    assert_array_equal(probabilities(First(), vectors, 5)[..., 0], [[0, 10, 20, 30, 40], [50, 60, 70, 80, 90]])
 
 
 def test_nets_too_short_diverged_or_strange_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import nws
 from nws import NwsError, Results, Task
 from nws.meta import SVM, Reader, TorchReader, named
 from nws.representations.statistics import statistics
+from nws.tasks.evaluation import fits
 
 FEW = {"images": "digits", "limit": 100, "limit_test": 30, "snapshots": 4, "epochs": 3, "workers": 1}
 
@@ -78,8 +79,7 @@ def test_kinds_that_do_not_fit_are_refused_in_one_line(zoo):
 
 def test_an_estimator_reads_layers_where_it_can_and_vectors_else(zoo):
     reader = Reader(RandomForestClassifier(5))
-    seen = []
-    nws.evaluate(reader, ["optimizer", Task("optimizer", slice_length=50)], zoo, rounds=1, keep=lambda *kept: seen.append(kept[2]))
+    seen = [next(fits(reader, task, zoo, rounds=1)).meta for task in (Task("optimizer"), Task("optimizer", slice_length=50))]
     assert [one.representation.name for one in seen] == ["layer-statistics", "statistics"]
     chosen = Reader(RandomForestClassifier(5), reads="statistics")
     assert chosen.suited(True) is chosen

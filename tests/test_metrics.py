@@ -87,7 +87,7 @@ def test_rounds_are_averaged_and_repeat_by_seed():
     rounds = [Answers(rng.permutation(40)[:10], *noisy(rng, 10)) for _ in range(5)]
     for metric in metrics.NUMBERS:
         found = estimate(metric, rounds, seed=1)
-        assert found.value == pytest.approx(np.mean([metric(r.y, r.said) for r in rounds]))
+        assert found.value == pytest.approx(np.mean([metric(r.y, r.predicted) for r in rounds]))
         assert found.low < found.value < found.high
         assert found == estimate(metric, rounds, seed=1)
         assert found != estimate(metric, rounds, seed=2)

@@ -15,7 +15,7 @@ from nws.families import cnn2020 as cnn
 from nws.net import HISTORY, Net
 from nws.representations import named
 from nws.tasks import results
-from nws.tasks.evaluation import evaluate
+from nws.tasks.evaluation import evaluate, fits
 from nws.tasks.inputs import Inputs, Where
 from nws.tasks.protocol import Task, draw_round, interval
 from nws.zoo import Zoo
@@ -142,12 +142,9 @@ def test_layer_wise_features_and_parts(zoo):
 
 
 def test_stored_split_tests_the_stored_nets(zoo):
-    kept = []
-    evaluate(
-        {"spy": Spy()}, Task("optimizer", split="stored"), zoo, rounds=1, keep=lambda task, name, meta, drawn: kept.append(drawn)
-    )
-    assert set(zoo.index.loc[kept[0].test, "split"]) == {"test"}
-    assert set(zoo.index.loc[kept[0].train, "split"]) == {"train"}
+    (fitted,) = fits(Spy(), Task("optimizer", split="stored"), zoo, rounds=1)
+    assert set(zoo.index.loc[fitted.drawn.test, "split"]) == {"test"}
+    assert set(zoo.index.loc[fitted.drawn.train, "split"]) == {"train"}
 
 
 def test_converged_leaves_the_others_out(zoo):
@@ -202,11 +199,10 @@ def test_a_slice_is_refused_by_what_reads_whole_nets(zoo):
 
 def test_inputs_have_a_seed_of_their_own(zoo):
     inputs = Inputs(zoo, seed=3)
-    for asked in (lambda **k: evaluate({"spy": Spy()}, Task("optimizer"), inputs, rounds=1, **k),
-                  lambda **k: results.classify(inputs, [Task("optimizer")], ["svm-linear-16"], rounds=1, **k)):  # fmt: skip
-        with pytest.raises(NwsError, match="seed=5: these Inputs have seed 3"):
-            asked(seed=5)
-        assert asked()[0].seed == asked(seed=3)[0].seed == 3
+    asked = functools.partial(evaluate, "svm-linear-16", "optimizer", inputs, rounds=1)
+    with pytest.raises(NwsError, match="seed=5: these Inputs have seed 3"):
+        asked(seed=5)
+    assert asked()[0].seed == asked(seed=3)[0].seed == 3
 
 
 # Weights left out, and nets
@@ -257,9 +253,10 @@ def test_layer_statistics_cannot_miss_some_of_their_features(marked):
 
 
 def test_only_some_of_the_nets(zoo):
-    kept = []
-    (row,) = evaluate({"spy": Spy()}, Task("optimizer", only={"dataset": "toy"}), zoo, rounds=1, keep=lambda *k: kept.append(k[-1]))
-    drawn = np.concatenate([kept[0].train, kept[0].test])
+    task = Task("optimizer", only={"dataset": "toy"})
+    (row,) = evaluate({"spy": Spy()}, task, zoo, rounds=1)
+    (fitted,) = fits(Spy(), task, zoo, rounds=1)
+    drawn = np.concatenate([fitted.drawn.train, fitted.drawn.test])
     assert set(zoo.index.loc[drawn, "dataset"]) == {"toy"}
     assert "only nets with dataset=toy" in row.notes
     with pytest.raises(NwsError, match=r"no usable net of .* has batch_norm=off"):
@@ -300,16 +297,16 @@ def test_interval_covers_the_truth_95_percent_of_the_time(p, within):
 
 
 def test_rows_are_kept_and_not_computed_twice(zoo, tmp_path, monkeypatch):
-    first = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=tmp_path)
+    first = evaluate(["svm-linear-16"], [Task("optimizer")], zoo, rounds=2, out=tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())[0]["accuracy"] == first[0].accuracy
     assert (tmp_path / "results.csv").read_text().startswith("property,meta,part")
     monkeypatch.setattr(results, "question", lambda *a, **k: pytest.fail("computed twice"))
-    again = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=2, out=tmp_path)
+    again = evaluate(["svm-linear-16"], [Task("optimizer")], zoo, rounds=2, out=tmp_path)
     assert again == first
 
 
 def test_saved_models_load_and_predict_what_they_predicted(zoo, tmp_path):
-    results.classify(zoo, [Task("optimizer")], ["svm-rbf-16"], rounds=1, out=tmp_path)
+    evaluate(["svm-rbf-16"], [Task("optimizer")], zoo, rounds=1, out=tmp_path)
     loaded = nws.meta.load(tmp_path / "models" / "optimizer-svm-rbf-16")
     assert loaded.about_["property"] == "optimizer"
     held_out = loaded.about_["test_nets"]
@@ -320,7 +317,7 @@ def test_saved_models_load_and_predict_what_they_predicted(zoo, tmp_path):
 
 
 def test_other_parameters_are_another_question_and_notes_reach_the_row(zoo, tmp_path):
-    classify = functools.partial(results.classify, zoo, [Task("optimizer")], ["svm-rbf-16"], rounds=1, out=tmp_path)
+    classify = functools.partial(evaluate, ["svm-rbf-16"], [Task("optimizer")], zoo, rounds=1, out=tmp_path)
     (every,) = classify()
     (default,) = classify(settings={"svm-rbf-16": {"max_samples": 8000}})
     (fewer,) = classify(settings={"svm-rbf-16": {"max_samples": 20}})
@@ -332,7 +329,7 @@ def test_other_parameters_are_another_question_and_notes_reach_the_row(zoo, tmp_
 def test_other_questions_leave_rows_and_models_alone(zoo, tmp_path):
     tasks = [Task("optimizer"), Task("optimizer", part="fc"), Task("optimizer", slice_length=50), Task("optimizer", converged=True)]
     for task in tasks:
-        results.classify(zoo, [task], ["svm-linear-16"], rounds=1, out=tmp_path)
+        evaluate(["svm-linear-16"], [task], zoo, rounds=1, out=tmp_path)
     kept = results.load(tmp_path / "results.json")
     assert [(r.part, r.slice_length, r.converged) for r in kept] == [
         ("all", None, False),
@@ -346,7 +343,7 @@ def test_other_questions_leave_rows_and_models_alone(zoo, tmp_path):
 
 def test_tested_without_is_a_question_of_its_own_and_shares_the_model(zoo, tmp_path):
     tasks = [Task("optimizer"), Task("optimizer", without=("bias", "moving")), Task("optimizer", only={"dataset": "toy"})]
-    rows = results.classify(zoo, tasks, ["svm-linear-16"], rounds=1, out=tmp_path)
+    rows = evaluate(["svm-linear-16"], tasks, zoo, rounds=1, out=tmp_path)
     assert results.load(tmp_path / "results.json") == rows
     assert results.table(rows)[["without", "only"]].to_numpy().tolist() == [["", ""], ["bias moving", ""], ["", "dataset=toy"]]
     names = {path.name for path in (tmp_path / "models").glob("*.json")}
@@ -354,7 +351,7 @@ def test_tested_without_is_a_question_of_its_own_and_shares_the_model(zoo, tmp_p
 
 
 def test_rows_of_an_older_version_are_read(zoo, tmp_path):
-    (row,) = results.classify(zoo, [Task("optimizer")], ["svm-linear-16"], rounds=1, out=tmp_path)
+    (row,) = evaluate(["svm-linear-16"], [Task("optimizer")], zoo, rounds=1, out=tmp_path)
     stored = json.loads((tmp_path / "results.json").read_text())
     for name in ("without", "without_at", "only"):
         del stored[0][name]

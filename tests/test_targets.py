@@ -26,13 +26,13 @@ def accuracies(number):
     return np.linspace(0.1, 0.2 + 0.7 * np.random.default_rng([number, 3]).random(), RECORDS)
 
 
-def told(number, hp, on_progress=True):
+def told(number, hp, signal=True):
     """A net whose scale is its test accuracy, at each snapshot; snapshots are of records 0, 3, 6, 9."""
     net = written_net(number, hp)
     history = np.full((RECORDS, len(HISTORY)), 0.5)
     history[:, HISTORY.index("test_accuracy")] = accuracies(number)
     epoch = np.array([0, 3, 6, 9])
-    theta = net.theta / net.theta.std(1, keepdims=True) * (accuracies(number)[epoch, None] if on_progress else 1)
+    theta = net.theta / net.theta.std(1, keepdims=True) * (accuracies(number)[epoch, None] if signal else 1)
     return replace(net, theta=theta.astype(np.float32), epoch=epoch, history=history)
 
 
@@ -79,7 +79,7 @@ def test_what_is_written_in_each_snapshot_is_read(zoo):
 def test_what_is_not_written_is_not_read(tmp_path):
     zoo = Zoo.create(tmp_path / "zoo", space=SPACE, nets=NETS)
     for number, hp in enumerate(SPACE.sample(NETS)):
-        zoo.append(told(number, hp, on_progress=False))
+        zoo.append(told(number, hp, signal=False))
     (row,) = evaluate("svm-linear-16", Task("test_accuracy", (4,)), zoo, rounds=5)
     assert row.r2_low < 0.1
     assert row.r2 < 0.3
@@ -116,7 +116,7 @@ def test_a_number_has_no_probabilities_to_be_calibrated(zoo):
 
 
 def test_rows_of_numbers_come_back_and_older_ones_too(zoo, tmp_path):
-    rows = results.classify(zoo, [Task("test_accuracy"), Task("optimizer")], ["svm-linear-16"], rounds=2, out=tmp_path)
+    rows = evaluate(["svm-linear-16"], [Task("test_accuracy"), Task("optimizer")], zoo, rounds=2, out=tmp_path)
     assert results.load(tmp_path / "results.json") == rows
     stored = json.loads((tmp_path / "results.json").read_text())
     for row in stored:

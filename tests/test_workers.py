@@ -17,6 +17,7 @@ from nws.meta import DMC
 from nws.processes import Pool
 from nws.processes import Task as Call
 from nws.tasks import evaluation, results, rounds
+from nws.tasks.evaluation import evaluate
 from nws.tasks.inputs import Inputs
 from nws.tasks.protocol import Task
 
@@ -40,10 +41,10 @@ def answered(rows):
 
 
 def test_together_is_alone(zoo, at_once, tmp_path):
-    alone = results.classify(zoo, TASKS, SVMS, rounds=3, out=tmp_path / "one")
+    alone = evaluate(SVMS, TASKS, zoo, rounds=3, out=tmp_path / "one")
     told = []
     with Inputs(zoo, workers=2) as inputs:
-        together = results.classify(inputs, TASKS, SVMS, rounds=3, out=tmp_path / "two", on_progress=told.append)
+        together = evaluate(SVMS, TASKS, inputs, rounds=3, out=tmp_path / "two", on_progress=told.append)
         assert inputs.pool.ready, "nobody helped"
     assert answered(together) == answered(alone)
     one, two = (answered(results.load(tmp_path / folder / "results.json")) for folder in ("one", "two"))
@@ -78,7 +79,7 @@ def test_a_killed_worker_is_one_line_and_finished_rows_stay(zoo, at_once, tmp_pa
             os.kill(children[0].pid, signal.SIGKILL)
 
     with Inputs(zoo, workers=2) as inputs, pytest.raises(NwsError, match=r"a worker died \(exit code -9\)") as said:
-        results.classify(inputs, TASKS, SVMS, rounds=5, out=tmp_path, on_progress=kill)
+        evaluate(SVMS, TASKS, inputs, rounds=5, out=tmp_path, on_progress=kill)
     assert "\n" not in str(said.value)
     assert not multiprocessing.active_children()
     assert all(row.property == "optimizer" for row in results.load(tmp_path / "results.json"))

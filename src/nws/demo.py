@@ -9,6 +9,7 @@ from nws import figures, sampling, terminal, threads
 from nws.families.cnn2020 import FIXED
 from nws.progress import within
 from nws.tasks import results
+from nws.tasks.evaluation import evaluate
 from nws.tasks.inputs import Inputs
 from nws.tasks.protocol import Result, Task
 from nws.train import Schedule
@@ -52,14 +53,14 @@ def classify(zoo: Zoo, out: Path, workers: int = 1) -> list[Result]:
     whole = [Task(name, LAST) for name in PROPERTIES]
     local = [Task(name, LAST, slice_length=DMC_SLICE) for name in LOCAL]
     with terminal.progress() as on_progress, Inputs(zoo, workers=workers) as inputs:
-        read = partial(results.classify, inputs, out=out)
+        read = partial(evaluate, zoo=inputs, out=out)
         # A share of the time each, as measured.
         rows = [
-            *read(whole, METAS, rounds=ROUNDS, on_progress=within(on_progress, "whole nets", 0, 0.45)),
-            *read([Task(NUMBER, LAST)], [NUMBER_META], rounds=ROUNDS, on_progress=within(on_progress, "whole nets", 0.45, 0.48)),
+            *read(METAS, whole, rounds=ROUNDS, on_progress=within(on_progress, "whole nets", 0, 0.45)),
+            *read(NUMBER_META, Task(NUMBER, LAST), rounds=ROUNDS, on_progress=within(on_progress, "whole nets", 0.45, 0.48)),
             *read(
+                "dmc",
                 local,
-                ["dmc"],
                 rounds=DMC_ROUNDS,
                 settings={"dmc": {"max_steps": DMC_STEPS}},
                 on_progress=within(on_progress, f"slices of {DMC_SLICE} weights", 0.48, 1),

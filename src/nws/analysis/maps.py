@@ -13,9 +13,10 @@ import pandas as pd
 from nws.analysis.study import Study
 from nws.progress import Doing, within
 from nws.representations import Cache, Representation
-from nws.tasks.evaluation import Fitted, fits
+from nws.tasks.evaluation import fits
 from nws.tasks.inputs import Inputs
 from nws.tasks.protocol import Task
+from nws.tasks.results import Fitted
 
 SVM = "svm-rbf-16"
 

@@ -14,10 +14,10 @@ from nws import tables
 from nws.analysis.statistics import usable
 from nws.errors import NwsError
 from nws.layout import PARTS
-from nws.tasks import results
-from nws.tasks.evaluation import Fitted
+from nws.tasks.evaluation import evaluate, first_fit
 from nws.tasks.inputs import Inputs
 from nws.tasks.protocol import Result, Task
+from nws.tasks.results import Fitted
 
 FEWEST = 4  # nets of an option: less cannot stand on both sides of a split and mean anything
 
@@ -167,21 +167,17 @@ class Study:
         return Task(name, self.last(2), slice_length=length, part=part, converged=self.effort.converged, **changes)
 
     def svms(self, tasks: Sequence[Task], names: Sequence[str]) -> list[Result]:
-        return results.classify(self.inputs, tasks, names, rounds=self.effort.rounds, out=self.out, on_progress=self.on_progress)
+        return evaluate(names, tasks, self.inputs, rounds=self.effort.rounds, out=self.out, on_progress=self.on_progress)
 
     def dmc(self, tasks: Sequence[Task], steps: int | None = None) -> list[Result]:
         settings = {"dmc": self.effort.dmc(steps or self.effort.dmc_steps)}
         rounds = self.effort.dmc_rounds
-        return results.classify(
-            self.inputs, tasks, ["dmc"], rounds=rounds, out=self.out, settings=settings, on_progress=self.on_progress
-        )
+        return evaluate(["dmc"], tasks, self.inputs, rounds=rounds, out=self.out, settings=settings, on_progress=self.on_progress)
 
     def first_dmc(self, task: Task) -> Fitted:
         """The DMC of the first round, which `dmc` kept if it was asked before."""
         settings, rounds = self.effort.dmc(self.effort.dmc_steps), self.effort.dmc_rounds
-        return results.first_fit(
-            self.inputs, task, "dmc", rounds=rounds, out=self.out, settings=settings, on_progress=self.on_progress
-        )
+        return first_fit(self.inputs, task, "dmc", rounds=rounds, out=self.out, settings=settings, on_progress=self.on_progress)
 
     def piece(self, name: str, make: Callable[[], pd.DataFrame], **settings: Any) -> pd.DataFrame:
         """One piece of a long table, made once for the same zoo, effort and settings."""

@@ -121,10 +121,11 @@ def classify(
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
     from nws import terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
-    from nws.tasks import results  # after everything that may be wrong: they bring PyTorch and scikit-learn
+    from nws.tasks import results
+    from nws.tasks.evaluation import evaluate
 
     with terminal.progress(quiet=as_json) as on_progress, Inputs(opened, seed, workers=processes) as inputs:
-        rows = results.classify(inputs, tasks, metas, rounds=rounds, out=out, settings=settings, on_progress=on_progress)
+        rows = evaluate(metas, tasks, inputs, rounds=rounds, out=out, settings=settings, on_progress=on_progress)
     if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
         from nws import figures
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
+from itertools import islice, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nws import __version__
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
 from nws.tasks.inputs import Inputs, Where
 from nws.tasks.protocol import Result, Results, Round, Task, draw_folds, draw_round
 from nws.tasks.questions import Question, question
+from nws.tasks.results import Fitted, Store, digest, provenance, zoo_state
 from nws.tasks.rounds import Done, Work, carried_out
 from nws.tasks.tally import Tally
 from nws.zoo import Zoo
@@ -22,7 +25,6 @@ from nws.zoo import Zoo
 ROUNDS_STREAM = 4  # random numbers of their own: 1 to 3 are the trainer's, 5 is that of inputs.py
 
 OnProgress = Callable[[str], None]
-Keep = Callable[[Task, str, Any, Round], None]
 
 
 def evaluate(
@@ -33,8 +35,9 @@ def evaluate(
     rounds: int = 10,
     seed: int | None = None,
     workers: int = 1,
+    out: str | Path | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     on_progress: OnProgress = lambda doing: None,
-    keep: Keep | None = None,
 ) -> Results:
     """Every meta-classifier on every task: a list of one `Result` each, and a table of them (`.frame`).
 
@@ -44,30 +47,65 @@ def evaluate(
     zoo      a zoo, or its `Inputs`, which have a seed and workers of their own, and remember what they computed
     seed     of splits, slices and meta-classifiers: 0, or that of the `Inputs`; another one beside them is refused
     workers  processes of one thread each that share the rounds; the results are those of one, bit for bit
+    out      a folder that keeps rows, tables and the models of first rounds (of one's own readers the rows only). Rows that it
+             holds already for the same zoo, task, meta-classifier, rounds and seed are taken from there
+    settings     constructor arguments of meta-classifiers by name: {"dmc": {"epochs": 50}}
     on_progress  receives what is being done ("property 2 of 4 (optimizer), dmc: round 3 of 10")
-    keep     is given the fitted meta-classifier of each first round: keep(task, name, meta, round)
 
     NwsError for a question that cannot be put to this zoo, and when a worker dies.
     """
-    named = meta_classifiers.named(metas)
+    store, named = Store(out) if out else None, meta_classifiers.named(metas, settings)
     given = [Task(one) if isinstance(one, str) else one for one in ([tasks] if isinstance(tasks, str | Task) else tasks)]
     with ExitStack() as stack:
         inputs = stack.enter_context(Inputs.of(zoo, seed, workers))
-        # Bad ones fail before any work.
-        questions = [question(task, name, meta, inputs.zoo) for task in given for name, meta in named.items()]
-        groups = [(alike, keep) for alike in trained_alike(questions)]
-        rows: dict[int, Result] = {}
-        for (alike, _), answered in zip(groups, answers(groups, inputs, rounds, on_progress)):
-            rows |= zip(map(id, alike), answered)
-    return Results(rows[id(question)] for question in questions)
+        state = zoo_state(inputs.zoo)
+        rows: dict[int, Result] = {}  # by its place in the table
+        asked: dict[int, Question] = {}  # bad ones fail before any work
+        keys: dict[int, str] = {}
+        for place, (task, (name, meta)) in enumerate(product(given, named.items())):
+            # With the arguments' defaults: other defaults are another question.
+            keys[place] = digest([asdict(task), name, meta.get_params(), rounds, inputs.seed, __version__, state])
+            if store and (known := store.find(keys[place])):
+                rows[place] = known
+            else:
+                asked[place] = question(task, name, meta, inputs.zoo)
+        groups = trained_alike(list(asked.values()))
+        places = {id(one): place for place, one in asked.items()}
+        about = provenance()
+        for alike, found in zip(groups, _answers(groups, inputs, rounds, store, on_progress)):
+            more = {**about, "settings": dict((settings or {}).get(alike[0].name, {}))}
+            new = {places[id(one)]: replace(row, key=keys[places[id(one)]], about=more) for one, row in zip(alike, found)}
+            rows |= new
+            if store:
+                store.add(*new.values())
+    return Results(rows[place] for place in range(len(keys)))
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """The meta-classifier of one round, the nets it learned from, and those it may be tested on."""
+def first_fit(
+    zoo: Zoo | Inputs,
+    task: Task,
+    name: str,
+    *,
+    out: str | Path | None,
+    rounds: int,
+    settings: dict[str, Any],
+    on_progress: OnProgress = lambda doing: None,
+) -> Fitted:
+    """The meta-classifier that `evaluate` kept of its first round; asks `evaluate` when there is none yet."""
+    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo)
+    meta = meta_classifiers.make(name, **settings)
+    made_from = _made_from(task, name, meta, inputs)
+    found = Store(out).fitted(made_from, task, name) if out else None
+    if found is None and out:
+        evaluate(name, task, inputs, rounds=rounds, out=out, settings={name: settings}, on_progress=on_progress)
+        found = Store(out).fitted(made_from, task, name)
+    if found is None:  # no folder; or its row is known, but its model was moved away
+        found = next(fits(meta, task, inputs, rounds=1, on_progress=on_progress))
+    return found
 
-    meta: Any
-    drawn: Round
+
+def _made_from(task: Task, name: str, meta: Any, inputs: Inputs) -> str:
+    return digest([asdict(task.training), name, meta.get_params(), inputs.seed, __version__, zoo_state(inputs.zoo)])
 
 
 def fits(
@@ -144,29 +182,36 @@ def trained_alike(questions: list[Question]) -> list[list[Question]]:
     return groups
 
 
-def answers(
-    groups: Sequence[tuple[list[Question], Keep | None]], inputs: Inputs, rounds: int, on_progress: OnProgress
+def _answers(
+    groups: Sequence[list[Question]], inputs: Inputs, rounds: int, store: Store | None, on_progress: OnProgress
 ) -> Iterator[list[Result]]:
     """The results of each group of questions that one training answers, group after group as each is done."""
-    properties = list(dict.fromkeys(alike[0].task.property for alike, _ in groups))
+    properties = list(dict.fromkeys(alike[0].task.property for alike in groups))
     works: list[Work] = []
-    for alike, keep in groups:
+    for alike in groups:
         name = alike[0].task.property
         says = f"property {properties.index(name) + 1} of {len(properties)} ({name})" if len(properties) > 1 else name
-        works += _works(alike, f"{says}, {alike[0].name}", inputs, rounds, wanted=(0,) if keep else ())
+        works += _works(alike, f"{says}, {alike[0].name}", inputs, rounds, wanted=(0,) if _kept(alike[0], store) else ())
     done = carried_out(works, inputs, on_progress)
     pairs = zip(works, done)
-    for alike, keep in groups:
+    for alike in groups:
         tallies, seconds = [Tally(one.nets, one.y, one.classes) for one in alike], 0.0
         for work, did in islice(pairs, rounds):
             for tally, read in zip(tallies, did.read):
                 tally.add(work.drawn, *read)
             seconds += did.seconds
             _remember(work, did, inputs)
-            if keep and work.number == 0:
-                keep(alike[0].task.training, alike[0].name, did.meta, work.drawn)
+            if store and work.number == 0 and _kept(alike[0], store):
+                first = alike[0]
+                made_from = _made_from(first.task, first.name, first.meta, inputs)
+                store.keep_model(made_from, first.task.training, first.name, did.meta, work.drawn)
         each = seconds / len(alike)
         yield [_result(one, tally, work.drawn, did.notes, inputs, each) for one, tally in zip(alike, tallies)]
+
+
+def _kept(asked: Question, store: Store | None) -> bool:
+    """Whether the model of the first round is kept: what users bring cannot be saved without pickle."""
+    return store is not None and isinstance(asked.meta, meta_classifiers.Meta)
 
 
 def _works(alike: Sequence[Question], says: str, inputs: Inputs, rounds: int, wanted: Collection[int]) -> list[Work]:
@@ -189,24 +234,16 @@ def _key(asked: Question, r: int) -> tuple[Any, ...]:
 
 
 def _result(asked: Question, tally: Tally, drawn: Round, notes: Sequence[str], inputs: Inputs, seconds: float) -> Result:
-    task, where = asked.task, asked.where
+    where = asked.where
     return Result(
-        property=task.property,
+        **{**vars(asked.task), "slice_length": where.slice_length, "snapshots": where.snapshots},
         meta=asked.name,
-        part=where.part,
-        slice_length=where.slice_length,
-        snapshots=where.snapshots,
         **tally.fields(inputs.seed),
         unit=asked.target.unit,
         n_train=len(drawn.train),
         n_test=len(drawn.test),
         seconds=seconds,
         seed=inputs.seed,
-        split=task.split,
-        converged=task.converged if isinstance(task.converged, bool) else dict(task.converged),
         zoo=str(inputs.zoo.path),
         notes=(*asked.notes, *notes),
-        without=task.without,
-        without_at=task.without_at,
-        only=dict(task.only),
     )

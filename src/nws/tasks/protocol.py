@@ -86,10 +86,11 @@ class Task:
         return replace(self, without=()) if self.without_at == "test" else self
 
 
-@dataclass(frozen=True)
-class Result:
-    """One meta-classifier on one task over all rounds; `row()` is what is printed and stored.
+@dataclass(frozen=True, kw_only=True)
+class Result(Task):
+    """A task, and how one meta-classifier did on it over all rounds; `row()` is what is printed and stored.
 
+    slice_length, snapshots   what was read where the task left it open
     accuracy  single slices of test nets, mean over rounds; low, high: 95% interval over nets; spread: deviation over rounds
     vote      accuracy of the mean probability over the slices of a snapshot (the same as accuracy for whole nets)
     error     numbers only: mean absolute error in `unit`, lower is better, to which low, high, vote, spread and chance then refer
@@ -97,13 +98,10 @@ class Result:
               by a bootstrap over nets; None where there is none
     chance    of a guess on the balanced test nets; for regression the error of always saying the training nets' median
     n_train, n_test   nets per round
+    key       tells rows apart that were computed from other nets, with other settings or by another version
     """
 
-    property: str
     meta: str
-    part: str
-    slice_length: int | None
-    snapshots: tuple[int, ...]
     accuracy: float | None
     error: float | None
     low: float
@@ -122,13 +120,8 @@ class Result:
     confusion: tuple[tuple[int, ...], ...]
     seconds: float
     seed: int
-    split: str
-    converged: Any
     zoo: str
     notes: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    without_at: str = "test"
-    only: Mapping[str, Any] = field(default_factory=dict)
     unit: str = ""
     r2: float | None = None
     r2_low: float | None = None
@@ -152,12 +145,10 @@ class Results(list[Result]):
         """A row per result, without what only JSON can hold; what a caption says of them is in its `attrs`."""
         import pandas as pd
 
-        nested = ("confusion", "about", "per_round", "classes", "notes", "snapshots", "without", "only")
-        named = [f.name for f in fields(Result) if f.name not in nested]
-        frame = pd.DataFrame([{name: getattr(r, name) for name in named} for r in self], columns=named)
-        frame.insert(4, "snapshots", [" ".join(map(str, r.snapshots)) for r in self])
-        frame.insert(5, "without", [" ".join(r.without) for r in self])
-        frame.insert(6, "only", [" ".join(f"{k}={label(v)}" for k, v in r.only.items()) for r in self])
+        first = ("property", "meta", "part", "slice_length", "snapshots", "without", "only")
+        nested = ("confusion", "about", "per_round", "classes", "notes")
+        named = [*first, *(f.name for f in fields(Result) if f.name not in (*first, *nested))]
+        frame = pd.DataFrame([{name: _cell(getattr(r, name)) for name in named} for r in self], columns=named)
         if self:
             most = max(self, key=lambda r: r.n_tested)
             about = {"zoo": Path(most.zoo).name, "nets": most.n_train + most.n_test, "version": most.version}
@@ -170,6 +161,12 @@ class Results(list[Result]):
         classes = ["property", "meta", "part", "slice_length", "accuracy", "low", "high", "chance", "n_tested"]
         numbers = ["r2", "r2_low", "r2_high", "tau", "error", "unit"] if shown["error"].notna().any() else []
         return str(shown[[*classes, *numbers]].to_html(index=False, float_format=lambda x: f"{x:.3g}", na_rep=""))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return " ".join(f"{name}={label(v)}" for name, v in value.items()) if isinstance(value, Mapping) else value
 
 
 @dataclass(frozen=True)

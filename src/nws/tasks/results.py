@@ -6,10 +6,8 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,110 +21,16 @@ from nws.cells import csv_of
 from nws.errors import NwsError
 from nws.families.space import label
 from nws.recorded import printable
-from nws.tasks.evaluation import Fitted, answers, fits, trained_alike
-from nws.tasks.inputs import Inputs
 from nws.tasks.protocol import Result, Results, Round, Task
-from nws.tasks.questions import Question, question
 from nws.zoo import Zoo
 
 
-def classify(
-    zoo: Zoo | Inputs,
-    tasks: Sequence[Task],
-    metas: Sequence[Any] | Mapping[str, Any],
-    *,
-    rounds: int = 10,
-    seed: int | None = None,
-    out: str | Path | None = None,
-    settings: dict[str, dict[str, Any]] | None = None,
-    workers: int = 1,
-    on_progress: Callable[[str], None] = lambda doing: None,
-) -> Results:
-    """Evaluate every meta-classifier on every task, in `out` (a folder) keeping rows, tables and first-round models.
-
-    metas     as for `nws.evaluate`; models of one's own are not kept, only their rows
-    zoo       a zoo, or its `Inputs`, which have a seed and workers of their own and remember what they computed; `seed` must then
-              be theirs
-    settings  constructor arguments by meta-classifier: {"dmc": {"epochs": 50}}
-    workers   processes that share the rounds; the rows are those of one, bit for bit
-    Rows that `out` already holds for the same zoo, task, meta-classifier, rounds and seed are taken from there.
-    """
-    store, named = Store(out) if out else None, meta_classifiers.named(metas, settings)
-    with ExitStack() as stack:
-        inputs = stack.enter_context(Inputs.of(zoo, seed, workers))
-        state = zoo_state(inputs.zoo)
-        found: dict[tuple[int, str], Result] = {}
-        asked: list[_Asked] = []
-        for alike in _trained_alike(tasks):
-            for name, meta in named.items():
-                parameters = meta.get_params()  # with the defaults: other defaults are another question
-                ours = store if isinstance(meta, meta_classifiers.Meta) else None  # whose models can be kept
-                keys = {at: digest([asdict(tasks[at]), name, parameters, rounds, inputs.seed, __version__, state]) for at in alike}
-                known = {at: row for at, key in keys.items() if store and (row := store.find(key))}
-                found |= {(at, name): row for at, row in known.items()}
-                questions = {at: question(tasks[at], name, meta, inputs.zoo) for at in alike if at not in known}
-                for together in trained_alike(list(questions.values())):
-                    places = [at for at, one in questions.items() if any(one is each for each in together)]
-                    keep = partial(ours.keep_model, _trained(tasks[places[0]], name, parameters, inputs)) if ours else None
-                    asked.append(_Asked(together, places, {at: keys[at] for at in places}, keep))
-        groups = [(one.questions, one.keep) for one in asked]
-        for one, rows in zip(asked, answers(groups, inputs, rounds, on_progress)):
-            name = one.questions[0].name
-            about = {**provenance(), "settings": (settings or {}).get(name, {})}
-            new = {at: replace(row, key=one.keys[at], about=about) for at, row in zip(one.places, rows)}
-            found |= {(at, name): row for at, row in new.items()}
-            if store:
-                store.add(*new.values())
-    return Results(found[at, name] for at in range(len(tasks)) for name in named)
-
-
 @dataclass(frozen=True)
-class _Asked:
-    """Questions that one training answers, the places of their tasks, and the keys of their rows."""
+class Fitted:
+    """The meta-classifier of one round, the nets it learned from, and those it may be tested on."""
 
-    questions: list[Question]
-    places: list[int]
-    keys: dict[int, str]
-    keep: Any
-
-
-def _trained_alike(tasks: Sequence[Task]) -> list[list[int]]:
-    """Positions of tasks that one training answers: those that differ only in what is left out of the tests."""
-    groups: list[list[int]] = []
-    for at, task in enumerate(tasks):
-        group = next((g for g in groups if tasks[g[0]].training == task.training), None)
-        if group is None:
-            groups.append([at])
-        else:
-            group.append(at)
-    return groups
-
-
-def first_fit(
-    zoo: Zoo | Inputs,
-    task: Task,
-    name: str,
-    *,
-    out: str | Path | None,
-    rounds: int,
-    settings: dict[str, Any],
-    on_progress: Callable[[str], None] = lambda doing: None,
-) -> Fitted:
-    """The meta-classifier that `classify` kept of its first round; asks `classify` when there is none yet."""
-    inputs = zoo if isinstance(zoo, Inputs) else Inputs(zoo)
-    meta = meta_classifiers.make(name, **settings)
-    trained = _trained(task, name, meta.get_params(), inputs)
-    found = Store(out).fitted(trained, task, name) if out else None
-    if found is None and out:
-        classify(inputs, [task], [name], rounds=rounds, out=out, settings={name: settings}, on_progress=on_progress)
-        found = Store(out).fitted(trained, task, name)
-    if found is None:  # no folder; or its row is known, but its model was moved away
-        found = next(fits(meta, task, inputs, rounds=1, on_progress=on_progress))
-    return found
-
-
-def _trained(task: Task, name: str, parameters: dict[str, Any], inputs: Inputs) -> str:
-    return digest([asdict(task.training), name, parameters, inputs.seed, __version__, zoo_state(inputs.zoo)])
+    meta: Any
+    drawn: Round
 
 
 class Store:
@@ -200,7 +104,7 @@ def load(file: str | Path) -> list[Result]:
     """The rows of a results.json."""
     try:
         return [_result(row) for row in json.loads(Path(file).read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except (NwsError, OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         reason = printable(error)[:200]
         raise NwsError(f"{file} cannot be read as results ({reason}): move it away, it is made anew") from None
 
@@ -210,7 +114,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
     "float": (int, float),
+    "bool": (bool,),
     "None": (type(None),),
+    "Mapping[str, float]": (dict,),
     "Mapping[str, Any]": (dict,),
 }
 
@@ -222,7 +128,7 @@ def _fits(value: Any, annotation: str) -> bool:
     if isinstance(value, str):
         value.encode()  # ValueError for half a character, which no table can hold
     kinds = [kind for word in annotation.split(" | ") for kind in _TYPES.get(word, ())]
-    return annotation == "Any" or (isinstance(value, tuple(kinds)) and not isinstance(value, bool))
+    return isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool))
 
 
 def _result(row: dict[str, Any]) -> Result:
