@@ -174,7 +174,7 @@ def _tables(folder: Path) -> None:
 
 def _read_tables(folder: Path) -> None:
     from nws import tables
-    from nws.report.tables import Tables
+    from nws.report.data import Tables
 
     tables.is_current(folder, "t", "k")
     Tables(folder).read("t", ["net"])

@@ -20,7 +20,7 @@ from test_weights import WRITERS, small_net
 
 from nws import FIXED, NwsError, importers, tables
 from nws.images import formats
-from nws.report.tables import Tables
+from nws.report.data import Tables
 from nws.tasks import results
 from nws.weights import ordered, read
 from nws.weights.safetensors_file import read as read_safetensors

@@ -147,7 +147,7 @@ def test_each_class_gives_as_many_runs_as_the_rarest_present(tmp_path: Path) -> 
     rules = ["adam", "rmsprop", "adam", "adam", "rmsprop"]  # momentum has no run: the 2020 program then loaded nothing
     path = table(tmp_path, *(net(k, optimizer=rule) for k, rule in enumerate(rules)))
     heard: list[str] = []
-    found = import_weights(path, 5, [5, 2], on_progress=heard.append)
+    found = import_weights(path, 5, [5, 2], warn=heard.append)
     assert found.Y.tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
     assert found.C == 3
     assert [Path(p).name for p in found.meta[::2, -1]] == ["0000", "0001", "0002", "0004"]

@@ -15,7 +15,7 @@ from nws.errors import NwsError
 from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import MAIN, PROPERTIES, HyperParameters
 from nws.images import ImageSet
-from nws.train import native_engine, runners
+from nws.train import engines, native_engine
 from nws.train.native_engine import NativeEngine, _native, why_not
 from nws.train.torch_engine import TorchEngine
 
@@ -218,11 +218,11 @@ def test_what_it_cannot_do_goes_to_torch():
     for hp, images in ((SMALL.with_(batch_size=10), pictures()), (SMALL, few)):
         assert why_not(hp, images)
         theta = cnn.initialize(hp, np.random.default_rng(0))
-        assert runners.make_engine("auto")(hp, theta, images, 0).name == "torch"
+        assert engines.make("auto", hp, theta, images, 0).name == "torch"
         with pytest.raises(NwsError, match="--engine torch"):
-            runners.make_engine("native")(hp, theta, images, 0)
+            engines.make("native", hp, theta, images, 0)
     theta = cnn.initialize(SMALL, np.random.default_rng(0))
-    assert runners.make_engine("auto")(SMALL, theta, pictures(), 0).name == "native"
+    assert engines.make("auto", SMALL, theta, pictures(), 0).name == "native"
 
 
 @needs_it

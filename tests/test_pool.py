@@ -14,6 +14,7 @@ import nws
 from nws.errors import NwsError
 from nws.images import ImageSet
 from nws.train import Job, Schedule, train
+from nws.train.runners.base import Training
 
 HP = nws.FIXED.with_(filter_size=3, width_conv=1, width_fc=8, batch_size=32, dataset="noise").sample(1)[0]
 
@@ -85,13 +86,13 @@ def test_workers_that_cannot_start_are_one_line(noise):
 
 
 def test_without_workers_a_net_that_does_not_fit_is_given_up_too(noise, monkeypatch):
-    def greedy(engine, schedule, job, images, on_progress):
+    def greedy(training, job, images, on_progress):
         if job.number == 0:
             raise MemoryError
-        return whole(engine, schedule, job, images, on_progress)
+        return whole(training, job, images, on_progress)
 
-    whole = nws.train.runners._trained
-    monkeypatch.setattr(nws.train.runners, "_trained", greedy)
+    whole = Training.__call__
+    monkeypatch.setattr(Training, "__call__", greedy)
     made = []
     with pytest.raises(NwsError, match=r"1 of 2 nets could not be trained: net 0 \(memory ran out\)"):
         made.extend(train([Job(0, HP), Job(1, HP)], {"noise": noise}, Schedule(epochs=1)))

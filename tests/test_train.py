@@ -11,10 +11,9 @@ from nws.errors import NwsError
 from nws.families import cnn2020 as cnn
 from nws.images import ImageSet
 from nws.net import snapshot_records
-from nws.train import Job, Progress, Schedule, train, train_net
+from nws.train import Job, Progress, Schedule, engines, train, train_net
 from nws.train.early_stopping import EarlyStopping
 from nws.train.loop import DECAY, balanced, epoch_batches, split_validation
-from nws.train.runners import make_engine
 from nws.train.torch_engine import OPTIMIZERS, TorchEngine
 
 SMALL = nws.FIXED.with_(filter_size=3, width_conv=4, width_fc=16, batch_size=32, dataset="toy")
@@ -302,6 +301,6 @@ def test_closing_the_iterator_ends_the_workers(toy):
 
 def test_names_outside_the_lists_are_refused(toy):
     with pytest.raises(NwsError, match="engine 'numpy' is unknown: use one of"):
-        make_engine("numpy")
+        engines.check("numpy")
     with pytest.raises(NwsError, match="net 0 wants an image set that was not given"):
         next(train([Job(0, hp(dataset="mnist"))], {"toy": toy}))

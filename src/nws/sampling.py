@@ -15,9 +15,9 @@ from nws.families import CNN2020, Family
 from nws.families.space import Config, Space
 from nws.images import ImageSet
 from nws.net import Net
-from nws.train import native_engine
+from nws.train import engines, native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
-from nws.train.runners import default_workers, make_engine, train
+from nws.train.runners import default_workers, train
 from nws.zoo import Zoo
 
 OnProgress = Callable[[Progress | Net], None]
@@ -55,7 +55,7 @@ def sample(
     Raises NwsError for unknown image sets, nets that cannot be trained on them, a zoo made with other settings, a full disk, and
     at the end for nets whose workers died.
     """
-    make_engine(engine)  # refuses before anything is on disk
+    engines.check(engine)  # refuses before anything is on disk
     given = [images] if isinstance(images, str | ImageSet) else list(images or ())
     configs, space = _drawn(nets, n, seed, space, [s if isinstance(s, str) else s.name for s in given])
     given = given or sorted({hp.dataset for hp in configs})
@@ -196,7 +196,7 @@ def fill(
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
     """What a user should know before the work starts, in plain words. NwsError when this machine has no such engine."""
-    make_engine(engine)
+    engines.check(engine)
     slow = native_engine.why_not() if engine == "auto" and nets[0].family is CNN2020 else None
     notes = [slow] if slow else []
     records = schedule.epochs + 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nws.bench.pairs import Work, paired
+from nws.bench.rows import Work, paired
 from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import FIXED
 from nws.layout import Layout

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.bench.pairs import paired, seconds
+from nws.bench.rows import paired, seconds
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nws.bench.pairs import paired, seconds
+from nws.bench.rows import paired, seconds
 from nws.errors import NwsError
 from nws.families import cnn2020 as cnn
 from nws.families.cnn2020 import FIXED

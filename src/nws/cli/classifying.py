@@ -16,7 +16,7 @@ from nws.processes import preloading
 from nws.vocabulary import MEASURED, META_CLASSIFIERS, WORKERS_NEED
 
 if TYPE_CHECKING:
-    from nws.tasks.protocol import Task
+    from nws.tasks.protocol import Results, Task
     from nws.zoo import Zoo
 
 Properties = Annotated[
@@ -121,21 +121,25 @@ def classify(
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
     from nws import terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
-    from nws.tasks import results
     from nws.tasks.evaluation import evaluate
 
     with terminal.progress(quiet=as_json) as on_progress, Inputs(opened, seed, workers=processes) as inputs:
         rows = evaluate(metas, tasks, inputs, rounds=rounds, out=out, settings=settings, on_progress=on_progress)
-    if out and any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
-        from nws import figures
-
-        figures.save(figures.meta_classification(results.table(rows)), out / "meta_classification")
+    if out:
+        _draw(rows, out)
     if as_json:
         print_json([r.row() for r in rows])
     else:
         terminal.out.print(terminal.results(rows))
         if out:
             terminal.console.print(f"rows, figure and models are in {out}")
+
+
+def _draw(rows: Results, out: Path) -> None:
+    from nws import figures
+
+    if any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
+        figures.save(figures.meta_classification(rows.frame), out / "meta_classification")
 
 
 def _metas(zoo: Zoo, meta: str | None, own: list[str], sliced: bool) -> list[Any]:

@@ -10,7 +10,7 @@ from nws.exporters.job import Job
 from nws.families.cnn2020 import HyperParameters
 from nws.legacy.files import csv_text, write_run
 from nws.legacy.split_tables import HEADER, table_row
-from nws.zoo.splits import SPLITS
+from nws.zoo.select import SPLITS
 
 
 def write(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from nws.recorded import Value, parsed
 from nws.weights import SUFFIXES, ordered, sharded
 from nws.weights import read as read_checkpoint
 from nws.weights.checkpoint import shown
-from nws.zoo.splits import SPLITS
+from nws.zoo.select import SPLITS
 
 KIND = "checkpoints"
 TABLE = "nets.csv"  # looked for in the folder when no other is named

@@ -17,7 +17,7 @@ from nws.legacy.split_tables import Row, read_meta, scan_table
 from nws.net import Net
 from nws.recorded import printable
 from nws.weights.checkpoint import shown
-from nws.zoo.splits import SPLITS
+from nws.zoo.select import SPLITS
 
 KIND = "nws2020"
 NUMBER = "net"  # a column that our own export adds: the net's number in the zoo it came from

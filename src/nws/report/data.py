@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nws import tables as stored_tables
 from nws.analysis import statistics
 from nws.errors import NwsError
 from nws.families.space import Property
@@ -15,7 +16,6 @@ from nws.figures.reading import effort
 from nws.progress import within
 from nws.report import findings, glance
 from nws.report.packing import packed, plain, quantised, rows
-from nws.report.tables import Tables
 from nws.tasks import results
 from nws.zoo import Zoo
 from nws.zoo.select import converged_mask
@@ -191,3 +191,28 @@ def _places(frame: pd.DataFrame, table: pd.DataFrame, snapshots: int) -> tuple[n
     column = table["snapshot"].to_numpy(np.int64) - 1
     keep = (row >= 0) & (column >= 0) & (column < snapshots)
     return row[keep], column[keep], table[keep]
+
+
+class Tables:
+    """The tables of a folder of `nws figures`: DIR/tables/NAME.json, or DIR/NAME.json. None: no tables at all."""
+
+    def __init__(self, folder: str | Path | None):
+        self.folder = None if folder is None else Path(folder)
+        if self.folder is None:
+            return
+        if not self.folder.is_dir():
+            raise NwsError(f"{self.folder} is no folder: `nws figures ZOO --out DIR` makes one")
+        if (self.folder / "tables").is_dir():
+            self.folder = self.folder / "tables"
+        if not any(self.folder.glob("*.json")):
+            raise NwsError(f"{self.folder} holds no tables: `nws figures ZOO --out DIR` makes them")
+
+    def read(self, name: str, needs: Iterable[str]) -> pd.DataFrame | None:
+        """The table with at least these columns, or None when there is none. NwsError when there is one that cannot be read."""
+        if self.folder is None or not (self.folder / f"{name}.json").is_file():
+            return None
+        frame = stored_tables.load(self.folder, name)
+        missing = [column for column in needs if column not in frame]
+        if missing:
+            raise NwsError(f"{self.folder / name}.json lacks the column {', '.join(missing)}: make it anew with `nws figures`")
+        return frame

@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from nws.device import Lane, Mark
+from nws.device import CudaLane, Lane, Mark, why_no_gpu
 from nws.families.space import Config
 from nws.images import ImageSet
 from nws.train.torch_engine import Resident, TorchEngine
@@ -32,6 +32,11 @@ class GpuEngine(TorchEngine):
     """`Engine` (see loop.py) whose answers are there after `finish`. On a plain `Lane` it computes what TorchEngine does."""
 
     name = "gpu"
+
+    @staticmethod
+    def why_not(hp: Config | None = None, images: ImageSet | None = None) -> str | None:
+        return f"engine gpu: {reason}" if (reason := why_no_gpu()) else None
+
     evaluated_at_once = 1024
     augmented_at_once = 1 << 20  # the whole batch: fewer, larger kernels
 
@@ -43,9 +48,9 @@ class GpuEngine(TorchEngine):
         seed: int,
         *,
         dropout: float | None = None,
-        lane: Lane,
+        lane: Lane | None = None,
     ):
-        self._lane = lane
+        self._lane = lane = lane or CudaLane()
         with lane.working():
             super().__init__(hp, theta, images, seed, dropout=dropout, lane=lane)
             # What a captured step reads and writes besides the net: which batch is next, the learning rate, the sum of the losses.

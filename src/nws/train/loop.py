@@ -36,6 +36,13 @@ class Engine(Protocol):
 
     name: str
 
+    def __init__(self, hp: Config, theta: np.ndarray, images: ImageSet, seed: int):
+        """theta (P,) float32 at the start; seed of dropout and augmentation."""
+
+    @staticmethod
+    def why_not(hp: Config | None = None, images: ImageSet | None = None) -> str | None:
+        """Why it cannot train such a net on these images (None: any), in one line; None when it can."""
+
     def train(self, batches: np.ndarray, learning_rate: float) -> float | np.ndarray:
         """One training step per row of `batches` (steps, B), indices of training images. Returns the mean loss."""
 

@@ -71,6 +71,7 @@ class NativeEngine:
     """
 
     name = "native"
+    why_not = staticmethod(why_not)
 
     def __init__(
         self,

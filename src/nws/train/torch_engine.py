@@ -29,6 +29,11 @@ class TorchEngine:
     """
 
     name = "torch"
+
+    @staticmethod
+    def why_not(hp: Config | None = None, images: ImageSet | None = None) -> str | None:
+        return None
+
     evaluated_at_once = 256  # images; larger batches leave the cache and are slower
     augmented_at_once = CHUNK
 

@@ -14,8 +14,7 @@ describe.py the zoo in numbers, and its card
 """
 
 from nws.zoo.netfile import DamagedFileError, Header, read_header, read_net
-from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS
-from nws.zoo.splits import split
+from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, split
 from nws.zoo.verify import Report
 from nws.zoo.zoo import Zoo
 

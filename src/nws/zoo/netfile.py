@@ -27,7 +27,7 @@ from nws.families.space import Config
 from nws.layout import Layout
 from nws.net import STATUSES, Net
 from nws.recorded import Recorded
-from nws.zoo.splits import SPLITS
+from nws.zoo.select import SPLITS
 
 # Formats of a net's file: nets of the paper's space; foreign ones; nets of any family, which is what is written now.
 OWN, FOREIGN, FORMAT = 1, 2, 3

@@ -25,7 +25,7 @@ from nws.zoo.netfile import encode, net_path, read_net, read_records, write_erro
 from nws.zoo.plan import Plan
 from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
-from nws.zoo.splits import SPLITS, split
+from nws.zoo.select import SPLITS, split
 
 if TYPE_CHECKING:
     import pandas as pd

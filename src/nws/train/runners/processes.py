@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,32 +13,22 @@ import numpy as np
 from nws.images import ImageSet
 from nws.net import Net
 from nws.processes import Lost, Pool, Task
-from nws.train.loop import Job, Progress
+from nws.train.loop import Job
+from nws.train.runners.base import GivenUp, OnProgress, Training
 
 TRIES = 2  # of a net whose worker dies: once may be anybody's fault, twice is the net's, or the machine is too small for it
 
-OnProgress = Callable[[Progress], None]
-Train = Callable[[Job, ImageSet, OnProgress], Net]
-
-
-@dataclass(frozen=True)
-class GivenUp:
-    """A net that could not be trained, and why in a few words."""
-
-    number: int
-    why: str
-
 
 def in_processes(
-    jobs: Sequence[Job], images: Mapping[str, ImageSet], train: Train, workers: int, on_progress: OnProgress
+    jobs: Sequence[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
-    """Each job as it is done, in any order. `train` must be picklable. NwsError when no worker can be started.
+    """Each job as it is done, in any order. NwsError when no worker can be started.
 
     An exception of a net itself (a bug) is raised here; lack of memory and signals end a worker, and others go on.
     """
     shared = _Shared(images)
     pool = Pool(workers, shared, TRIES)
-    tasks = [Task(_train, (train, job)) for job in jobs]
+    tasks = [Task(_train, (training, job)) for job in jobs]
     try:
         for at, made in pool.run(tasks, lambda _, message: on_progress(message), all_ready=shared.unname):
             yield GivenUp(jobs[at].number, made.why) if isinstance(made, Lost) else made
@@ -48,8 +37,8 @@ def in_processes(
         shared.unname()
 
 
-def _train(images: Mapping[str, ImageSet], train: Train, job: Job, on_progress: OnProgress) -> Net:
-    return train(job, images[job.hp.dataset], on_progress)
+def _train(images: Mapping[str, ImageSet], training: Training, job: Job, on_progress: OnProgress) -> Net:
+    return training(job, images[job.hp.dataset], on_progress)
 
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
