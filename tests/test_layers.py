@@ -16,7 +16,7 @@ TIERS = (
     {"cli"},
     {"report"},
     {"importers", "exporters"},
-    {"legacy", "demo", "auditing", "bench", "gallery"},
+    {"legacy", "demo", "auditing", "bench", "benchmark", "gallery"},
     {"figures"},
     {"analysis"},
     {"tables"},

@@ -77,7 +77,7 @@ def test_the_first_dmc_is_the_one_that_was_tested(zoo, tmp_path, monkeypatch):
     study = Study(Inputs(zoo), TINY, tmp_path)
     task = study.local("optimizer")
     (row,) = study.dmc([task])
-    monkeypatch.setattr("nws.tasks.rounds._fit", lambda *a, **k: pytest.fail("trained twice"))
+    monkeypatch.setattr("nws.tasks.rounds.fit", lambda *a, **k: pytest.fail("trained twice"))
     monkeypatch.setattr(results, "fits", lambda *a, **k: pytest.fail("trained twice"))
     fitted = Study(Inputs(Zoo(zoo.path)), TINY, tmp_path).first_dmc(task)
     x = study.inputs.rows(named("weights"), results_where(study, task), fitted.drawn.test, test=True)
