@@ -17,7 +17,8 @@ from nws.families import CNN2020, FAMILIES, Family, StoredFamily
 from nws.families.base import to_dict
 from nws.families.space import Space
 from nws.recorded import printable
-from nws.zoo.netfile import HEADER_LIMIT, plain
+from nws.zoo.container import HEADER_LIMIT
+from nws.zoo.netfile import plain
 
 FORMAT = 3  # the newest we read, and what is written
 NETS_LIMIT = 10_000_000

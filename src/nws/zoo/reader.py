@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError, unknown
-from nws.zoo.netfile import Header, net_path, parse_header, read_into
+from nws.zoo.container import read_into
+from nws.zoo.netfile import Header, net_path, parse_header
 
 ROADS = ("auto", "pread", "memmap")
 _FLOAT = np.dtype("<f4")

@@ -10,7 +10,8 @@ from typing import Any
 
 from nws.errors import NwsError
 from nws.zoo import failed, index
-from nws.zoo.netfile import DamagedFileError, advice, net_path, read_net
+from nws.zoo.container import DamagedFileError, advice
+from nws.zoo.netfile import net_path, read_net
 from nws.zoo.plan import Plan
 
 Progress = Callable[[int, int], None]
