@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from nws import FIXED, NwsError
 from nws.families.base import HISTORY
 from nws.zoo import DamagedFileError, Zoo, read_header, read_net
-from nws.zoo.index import abandoned
 from nws.zoo.netfile import encode
+from nws.zoo.scan import abandoned
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def summary(zoo: Zoo) -> dict[str, Any]:
     frame = zoo.index
     return {
         "path": str(zoo.path),
-        "format": FORMAT,
+        "format": max(FORMAT, zoo.format),
         "nets": len(frame),
         "planned": zoo.planned,
         "damaged": len(zoo.damaged),

@@ -87,15 +87,15 @@ def tensors_of(net: Net) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(getattr(net, name), DTYPES[dtype]) for name, dtype in TENSORS.items()}
 
 
-def metadata_of(net: Net, split: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """All that a file says of its net in words; `tensors` are the net's own."""
+def metadata_of(net: Net, split: str, tensors: Mapping[str, np.ndarray], layout: str = "") -> dict[str, str]:
+    """All that a file says of its net in words. tensors: the net's; layout: its JSON, where it is at hand already."""
     metadata = {
         "format": str(FORMAT),
         "number": str(net.number),
         "family": net.hp.family.name if isinstance(net.hp, Config) else "",
         "family_version": str(net.hp.family.version if isinstance(net.hp, Config) else 0),
         "hyper_parameters": json.dumps(net.hp.to_dict()),
-        "layout": net.layout.to_json(),
+        "layout": layout or net.layout.to_json(),
         "status": net.status,
         "split": split,
         "seconds": repr(float(net.seconds)),
@@ -164,6 +164,14 @@ def records_at(descriptor: int, path: Path, header: Header, what: str = "") -> t
     return epoch, history
 
 
+def packed_at(path: Path, number: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """A net's metadata and tensors as its own file has them, every byte checked. Raises as `read_header`."""
+    with opened(path) as descriptor:
+        header, about = parse_header(descriptor, path, number)
+        net = net_at(descriptor, path, header, about)
+        return entries(descriptor, header.bytes, path)[1], tensors_of(net)
+
+
 def read_records(path: Path | str, number: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """As `records_at`, of a net's own file. Raises as `read_header`."""
     path = Path(path)
@@ -213,13 +221,11 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def write_error(root: Path, number: int, error: OSError) -> NwsError:
-    kept = "the net was dropped whole, the zoo stays valid"
+def write_error(root: Path, number: int, error: OSError, what: str = "") -> NwsError:
+    what, kept = what or f"net {number}", f"{'they were' if what else 'the net was'} dropped whole, the zoo stays valid"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NwsError(f"{root}: disk full while writing net {number}: {kept}; free space and run the same command again")
-    return NwsError(
-        f"{root}: net {number} could not be written ({error.strerror or error}): {kept}; see that the folder is writable"
-    )
+        return NwsError(f"{root}: disk full while writing {what}: {kept}; free space and run the same command again")
+    return NwsError(f"{root}: {what} could not be written ({error.strerror or error}): {kept}; see that the folder is writable")
 
 
 def header_of(metadata: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]], offsets: Mapping[str, int], size: int) -> Header:
