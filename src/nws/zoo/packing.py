@@ -15,6 +15,7 @@ from nws.zoo.scan import scan
 from nws.zoo.shardfile import BLOCK, BYTES, Packed, Shard, encode, folder_of, name_of
 
 Progress = Callable[[int, int], None]
+_SHOWN = 10  # reasons why nets stay as they are
 
 
 @dataclass
@@ -33,6 +34,23 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def lines(self, zoo: Path) -> list[str]:
+        """In words, as `nws pack` has it."""
+        found = [f"{zoo}: {_count(self.nets, 'net')} in {_count(self.shards, 'new shard')}, {_count(self.freed, 'file')} fewer"]
+        if not self.nets and not self.freed:
+            found = [f"{zoo}: nothing to pack"]
+        reasons: dict[str, list[int]] = {}
+        for number, why in self.left.items():
+            reasons.setdefault(why, []).append(number)
+        for why, numbers in list(reasons.items())[:_SHOWN]:
+            which = (
+                f"net {numbers[0]} stays" if len(numbers) == 1 else f"nets {numbers[0]} to {numbers[-1]} ({len(numbers):,}) stay"
+            )
+            found.append(f"{which}: {why}")
+        if len(reasons) > _SHOWN:
+            found.append(f"and {len(reasons) - _SHOWN:,} more: `--json` lists them")
+        return found
 
 
 def write_shard(root: Path, nets: Sequence[Packed], instead_of: str = "") -> Path:
@@ -182,3 +200,7 @@ def _remove(path: Path, summary: Summary) -> None:
 def _size(net: Packed) -> int:
     metadata, tensors = net
     return sum(map(len, metadata.values())) + sum(tensor.nbytes for tensor in tensors.values())
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"

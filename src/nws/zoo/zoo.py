@@ -142,14 +142,16 @@ class Zoo:
         side = self.split(net.number) if split is None else split
         writing.append(self.path, net, side, self.family, self._reader.has)
 
-    def append_many(self, nets: Iterable[Net]) -> int:
+    def append_many(self, nets: Iterable[Net | tuple[Net, str]]) -> int:
         """Store small nets in shards, up to 256 to a file, as they come; returns how many. Give them in the order of the numbers.
 
-        Each shard is on disk, whole and read back, or not there at all; nets that do not fill one are written at the end. Sides are
-        by the zoo's rule. Raises as `append`; shards that were written before stay. A zoo with shards takes nws 0.2 or newer.
+        nets: each alone, with its side by the zoo's rule, or as (net, split). A shard is on disk, whole and read back, or not there
+        at all; it is written when it is full, or all its thousand numbers were given. Raises as `append`; shards that were written
+        before stay. Older versions of nws ask for an upgrade when they open a zoo with shards.
         """
         self._plan = writing.mark_packed(self.path, self._plan)
-        return writing.append_many(self.path, ((net, self.split(net.number)) for net in nets), self.family, self._reader.has)
+        sided = (net if isinstance(net, tuple) else (net, self.split(net.number)) for net in nets)
+        return writing.append_many(self.path, sided, self.family, self._reader.has)
 
     def pack(self, nets_per_shard: int = NETS, on_progress: verify.Progress | None = None) -> packing.Summary:
         """Put small nets together in shards, of so many nets and 64 MB at most: by the thousand, files are slow to open.
