@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nws.atomic import write_whole
 from nws.errors import NwsError
 from nws.zoo.netfile import net_path, read_header
-from nws.zoo.rows import Columns, joined, recorded_names, row, typed
+from nws.zoo.rows import Columns, joined, names_of, recorded_names, row, typed
 from nws.zoo.scan import Scan, scan
 from nws.zoo.shardfile import BLOCK, Shard, span_of
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 PART = 16 * BLOCK  # numbers of a part: a net more in a zoo of millions then costs what it costs in one of 16,000
 FOLDER = "index"
 _NAME = re.compile(r"(\d{3,6})\.parquet")
+_SEVERAL = 4  # parts from which on all columns of all nets are more than is read at once
 _OUTLINE = ("path", "bytes", "mtime_ns")  # what tells whether a part is stale
 
 
@@ -45,6 +48,7 @@ class Index:
         self.damaged: list[tuple[str, str]] = []  # files, and nets in shards, that have no row: (path, why)
         self._parts: dict[int, pd.DataFrame | None] = {}  # None: as it is stored
         self._whole: pd.DataFrame | None = None
+        self._files: dict[int, Any] = {}  # parts that columns are read from
 
     def refresh(self) -> bool:
         """Bring every part up to date, reading only headers of files that are new or changed; whether any part was stale."""
@@ -71,6 +75,7 @@ class Index:
                 changed = True
                 self._store(frame, part)
             self._parts[part] = frame
+        self._files.clear()
         if changed:
             self._whole = None
         return changed
@@ -82,6 +87,39 @@ class Index:
             self._parts = dict(loaded)
             self._whole = joined(list(loaded.values()), self.columns)
         return self._whole
+
+    def view(self) -> pd.DataFrame | View:
+        """All rows; of several parts, a column at a time: one column of a million nets is 8 MB, all of them are 500."""
+        return self.frame() if self._whole is not None or len(self._parts) < _SEVERAL else View(self)
+
+    def names(self) -> list[str]:
+        """All columns, those that only some parts have at the end."""
+        return names_of([self._columns_of(part) for part in sorted(self._parts)], self.columns)
+
+    def column(self, name: str) -> pd.Series:
+        """One column of all nets in the order of their numbers, without reading others; numbered from 0, not by net."""
+        pieces = []
+        for part in sorted(self._parts):
+            frame = self._parts[part]
+            if frame is None:
+                try:
+                    table = self._file(part).read(columns=[name], use_threads=False)
+                    frame = table.to_pandas()
+                except Exception:  # as in `read`
+                    frame = self._parts[part] = self._loaded(part)
+            pieces.append(frame.reindex(columns=[name]))
+        return joined(pieces, self.columns, [name])[name].reset_index(drop=True)
+
+    def _columns_of(self, part: int) -> list[str]:
+        frame = self._parts[part]
+        return list(frame.columns) if frame is not None else [n for n in self._file(part).schema_arrow.names if n != "net"]
+
+    def _file(self, part: int) -> Any:
+        import pyarrow.parquet as pq
+
+        if part not in self._files:
+            self._files[part] = pq.ParquetFile(path_of(self.root, part))
+        return self._files[part]
 
     def _loaded(self, part: int) -> pd.DataFrame:
         frame = self._parts[part]
@@ -99,6 +137,30 @@ class Index:
             write(self.root, frame, part)
         except OSError:
             pass  # a zoo that one may only read: the index then lives in memory
+
+
+class View:
+    """What `Index.frame` has, as far as columns of it are asked for one by one."""
+
+    def __init__(self, index: Index):
+        self._index = index
+        self.columns = index.names()
+        self._rows: int | None = None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
+
+    def __len__(self) -> int:
+        if self._rows is None:
+            self._rows = len(self["bytes"])
+        return self._rows
+
+    @property
+    def empty(self) -> bool:
+        return not len(self)
+
+    def __getitem__(self, name: str) -> pd.Series:
+        return self._index.column(name)
 
 
 def by_part(found: Scan) -> dict[int, Files]:
@@ -162,8 +224,9 @@ def is_fresh(root: Path, frame: pd.DataFrame | None, here: Files) -> bool:
     """Whether a part describes exactly the files that are there; never while one of them is damaged."""
     if frame is None or not frame.index.is_unique:
         return False
-    singles, shards = _true(root, frame, here)
-    return len(singles) == len(here.nets) and len(shards) == len(here.shards) and len(_kept(frame, singles, shards)) == len(frame)
+    true, shards = _true(root, frame, here)
+    packed = frame["path"].isin(shards).sum() if shards else 0
+    return bool(true.all()) and len(frame) - packed == len(here.nets) and len(shards) == len(here.shards)
 
 
 def update(root: Path, known: pd.DataFrame | None, here: Files, columns: Columns) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
@@ -172,9 +235,10 @@ def update(root: Path, known: pd.DataFrame | None, here: Files, columns: Columns
 
     kept, shards = None, set[str]()
     if known is not None:
-        singles, shards = _true(root, known, here)
-        kept = _kept(known, singles, shards)
-        kept = kept[~(kept["path"].isin(shards) & kept.index.isin(list(here.nets)))]
+        true, shards = _true(root, known, here)
+        kept = known[true]
+        if shards and here.nets:  # of a net that has both, its own file counts
+            kept = kept[~(kept["path"].isin(shards) & kept.index.isin(list(here.nets)))]
     rows, damaged = _new_rows(root, here, set() if kept is None else set(kept.index.tolist()), shards, columns)
     names = [*columns.stored, *recorded_names(rows, [] if kept is None else columns.recorded(kept), columns)]
     if kept is not None and not rows:
@@ -218,38 +282,43 @@ def single_path(number: int) -> str:
     return f"nets/{number // 1000:03d}/{number:06d}.safetensors"
 
 
-def _true(root: Path, known: pd.DataFrame, here: Files) -> tuple[set[int], set[str]]:
-    """The nets in files of their own whose rows are still true, and the shards whose rows are all there and true.
+def _true(root: Path, known: pd.DataFrame, here: Files) -> tuple[np.ndarray, set[str]]:
+    """Which rows (n,) are still true, and the shards whose rows are all there and true.
 
     Never by the stored path alone: a stranger's index must neither lead outside the folder, nor hide or invent nets.
     """
-    paths, numbers = known["path"].tolist(), known.index.tolist()
-    singles = set[int]()
-    packed: dict[str, list[tuple[int, int]]] = {}
-    for number, path, size, time in zip(numbers, paths, known["bytes"].tolist(), known["mtime_ns"].tolist(), strict=True):
-        if path in here.shards:
-            packed.setdefault(path, []).append((number, time))
-        elif here.nets.get(number) == (size, time) and path == single_path(number):
-            singles.add(number)
-    return singles, {path for path, rows in packed.items() if _all_there(root, path, rows, here.shards[path][1])}
+    import pandas as pd
+
+    codes, paths = pd.factorize(known["path"])
+    numbers, times = known.index.to_numpy(), known["mtime_ns"].to_numpy()
+    packed = np.array([path in here.shards for path in paths], bool)
+    order = np.argsort(codes, kind="stable")
+    begins = np.searchsorted(codes[order], np.arange(len(paths) + 1))
+    true, shards = np.zeros(len(known), bool), set[str]()
+    for code in np.flatnonzero(packed).tolist():
+        rows = order[begins[code] : begins[code + 1]]
+        if (times[rows] == here.shards[paths[code]][1]).all() and _all_there(root, paths[code], numbers[rows]):
+            true[rows] = True
+            shards.add(paths[code])
+    singles = np.flatnonzero(~packed[codes] if len(paths) else true)
+    sizes = known["bytes"].to_numpy()
+    for at in singles.tolist() if here.nets else ():
+        number = int(numbers[at])
+        true[at] = here.nets.get(number) == (sizes[at], times[at]) and paths[codes[at]] == single_path(number)
+    return true, shards
 
 
-def _all_there(root: Path, path: str, rows: list[tuple[int, int]], mtime_ns: int) -> bool:
+def _all_there(root: Path, path: str, numbers: np.ndarray) -> bool:
     first, last = span_of(Path(path)) or (0, -1)
-    numbers = sorted(number for number, _ in rows)
-    if {time for _, time in rows} != {mtime_ns} or numbers[0] != first or numbers[-1] != last:
+    found = np.sort(numbers)
+    if found[0] != first or found[-1] != last:
         return False
-    if len(numbers) == last - first + 1:
-        return True  # its name says it all
+    if len(found) == last - first + 1:
+        return True  # its name says it all: numbers are different
     try:
-        return Shard(root / path).numbers == numbers
+        return Shard(root / path).numbers == found.tolist()
     except (NwsError, OSError):
         return False
-
-
-def _kept(known: pd.DataFrame, singles: set[int], shards: set[str]) -> pd.DataFrame:
-    packed = known["path"].isin(shards)
-    return known[packed | (~packed & known.index.isin(list(singles)))]
 
 
 def _new_rows(

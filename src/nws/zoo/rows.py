@@ -13,6 +13,8 @@ from nws.zoo.netfile import ACCURACIES, Header
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nws.zoo.index import View
+
 _DTYPES = {str: "str", float: "float64", int: "int64", bool: "bool"}
 _BEFORE = {"split": "str", "status": "str", **dict.fromkeys(("snapshots", "weights", "weights_conv", "epochs"), "int64")}
 # `mtime_ns`: beside the file's name and size, what tells that it is still the one whose header we read. Not shown.
@@ -40,7 +42,7 @@ class Columns:
     def stored(self) -> dict[str, str]:
         return {**self.own, **self.fixed}
 
-    def recorded(self, frame: pd.DataFrame) -> list[str]:
+    def recorded(self, frame: pd.DataFrame | View) -> list[str]:
         """The columns of properties that are not the family's."""
         return [name for name in frame.columns if name not in self.stored]
 
@@ -89,15 +91,23 @@ def typed(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
     return typed_columns(frame, [*columns.own, *columns.recorded(frame)], columns.own)
 
 
-def joined(frames: Sequence[pd.DataFrame], columns: Columns) -> pd.DataFrame:
-    """Typed frames below one another, typed again: a column that is whole numbers in one may be fractions in another."""
+def names_of(parts: Iterable[Iterable[str]], columns: Columns) -> list[str]:
+    """The columns of several frames: every zoo's, then the others in order of appearance."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return [*columns.stored, *[name for name in names if name not in columns.stored][:_MOST_RECORDED]]
+
+
+def joined(frames: Sequence[pd.DataFrame], columns: Columns, names: list[str] | None = None) -> pd.DataFrame:
+    """Typed frames below one another, typed again: a column that is whole numbers in one may be fractions in another.
+
+    names: of the frames' columns, by default all.
+    """
     import pandas as pd
 
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     if len(frames) == 1:
         return frames[0]
-    names = list(dict.fromkeys(name for frame in frames for name in frame.columns))
-    names = [*columns.stored, *[name for name in names if name not in columns.stored][:_MOST_RECORDED]]
+    names = names_of([frame.columns for frame in frames], columns) if names is None else names
     mixed = []
     for name in names:
         kinds = {str(frame[name].dtype) if name in frame else "" for frame in frames}

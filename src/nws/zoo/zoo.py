@@ -19,7 +19,7 @@ from nws.layout import Layout
 from nws.net import Net, at_snapshots
 from nws.zoo import annotated, describe, failed, lock, packing, scan, verify, writing
 from nws.zoo import select as selection
-from nws.zoo.index import Index
+from nws.zoo.index import Index, View
 from nws.zoo.plan import Plan
 from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
@@ -222,6 +222,11 @@ class Zoo:
         """
         return self._frame()
 
+    def view(self) -> pd.DataFrame | View:
+        """As `index`; of a large zoo columns are read from disk when they are asked for, `view["status"]`, numbered from 0."""
+        self._look()
+        return self._frame() if len(self.annotations.columns) else self._index.view()
+
     @property
     def annotations(self) -> pd.DataFrame:
         """The columns that `annotate` added, by net. A copy."""
@@ -233,7 +238,7 @@ class Zoo:
     @property
     def properties(self) -> dict[str, Property]:
         """What is known of the nets' trainings, by name: our hyper-parameters, and what the source of foreign nets recorded."""
-        frame = self._frame()
+        frame = self.view()
         return properties(frame, self.family, self._columns.recorded(frame))
 
     @property
