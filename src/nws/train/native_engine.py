@@ -6,7 +6,6 @@ It works on theta itself, in the layout's order: nothing is converted. Compiled 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from nws.families import CNN2020
 from nws.families import cnn2020 as cnn
 from nws.families.space import Config
 from nws.images import ImageSet
+from nws.processor import native
 from nws.train.loop import VALIDATION_SHARE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _native: Any
 try:
-    _native = importlib.import_module("nws.train._native")
+    _native = native("nws.train._native")
 except ImportError as error:
     _native, _failure = None, str(error)
 
@@ -34,10 +34,7 @@ MULTIPLE = 16  # of images in a batch
 def why_not(hp: Config | None = None, images: ImageSet | None = None) -> str | None:
     """Why the native engine cannot train (this net, on these images), in one line; None when it can."""
     if _native is None:
-        return (
-            f"the native engine is not built ({_failure}): training takes three times as long; "
-            "install a C++ compiler, then reinstall nws"
-        )
+        return f"the native engine {_failure}; PyTorch trains as well, which takes three times as long"
     if hp is not None and hp.family is not CNN2020:
         return f"the native engine trains nets of {CNN2020.name}, not of {hp.family.name}"
     if hp is not None and hp.batch_size % MULTIPLE:
