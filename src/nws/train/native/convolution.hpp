@@ -13,6 +13,7 @@ namespace nws {
 // Output channels computed together: each loaded pixel is used this many times. Other widths are padded with zero
 // weights.
 constexpr int GROUP = 4;
+using GroupVec = FourVec;
 
 struct ConvolutionShape {
     int in, out;  // channels

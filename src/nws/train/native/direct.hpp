@@ -97,7 +97,7 @@ private:
 #pragma GCC unroll 8
                     for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-                        for (int j = 0; j < PIXELS; j++) window[i][j] += weights[i] * load(pixel + j * LANES);
+                        for (int j = 0; j < PIXELS; j++) window[i][j] = fma(weights[i], load(pixel + j * LANES), window[i][j]);
             }
 #pragma GCC unroll 8
             for (int i = 0; i < GROUP; i++)
@@ -124,7 +124,7 @@ private:
                 for (int t = 0; t < COUNT; t++)
 #pragma GCC unroll 8
                     for (int i = 0; i < GROUP; i++)
-                        s[t][i] += load(channel[i] + h * dy.row + w) * load(pixel + w + t * LANES);
+                        s[t][i] = fma(load(channel[i] + h * dy.row + w), load(pixel + w + t * LANES), s[t][i]);
         }
 #pragma GCC unroll 8
         for (int t = 0; t < COUNT; t++)

@@ -14,26 +14,26 @@ struct Exponential {
 
 NWS_INLINE Exponential exponential(Vec x) {
     x = clamp(x, -87.0f, 88.0f);
-    Vec n = floor(x * 1.44269504f + 0.5f);
-    Vec r = x - n * 0.693359375f;  // log 2 in two parts, the first exact in few bits
-    r = r + n * 2.12194440e-4f;
-    Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    return {reinterpret_cast<Vec>((to_int(n) + 127) << 23), p * r * r + r};
+    Vec n = floor(fma(x, 1.44269504f, 0.5f));
+    Vec r = fma(n, -0.693359375f, x);  // log 2 in two parts, the first exact in few bits
+    r = fma(n, 2.12194440e-4f, r);
+    Vec p = fma(r, 1.9875691500e-4f, 1.3981999507e-3f);
+    p = fma(p, r, 8.3334519073e-3f);
+    p = fma(p, r, 4.1665795894e-2f);
+    p = fma(p, r, 1.6666665459e-1f);
+    p = fma(p, r, 5.0000001201e-1f);
+    return {reinterpret_cast<Vec>((to_int(n) + 127) << 23), fma(p * r, r, r)};
 }
 
 NWS_INLINE Vec exp(Vec x) {
     Exponential e = exponential(x);
-    return e.scale * e.rest + e.scale;
+    return fma(e.scale, e.rest, e.scale);
 }
 
 // e^x - 1 with all its digits near 0: batch norm behind an activation may blow a tiny value up.
 NWS_INLINE Vec expm1(Vec x) {
     Exponential e = exponential(x);
-    return e.scale * e.rest + (e.scale - 1.0f);
+    return fma(e.scale, e.rest, e.scale - 1.0f);
 }
 
 // Natural logarithm of x > 0. Cephes' polynomial on the mantissa.
@@ -44,16 +44,16 @@ NWS_INLINE Vec log(Vec x) {
     IntVec low = m < 0.707106781f;
     exponent = low ? exponent - 1.0f : exponent;
     m = low ? m + m - 1.0f : m - 1.0f;
-    Vec p = m * 7.0376836292e-2f - 1.1514610310e-1f;
-    p = p * m + 1.1676998740e-1f;
-    p = p * m - 1.2420140846e-1f;
-    p = p * m + 1.4249322787e-1f;
-    p = p * m - 1.6668057665e-1f;
-    p = p * m + 2.0000714765e-1f;
-    p = p * m - 2.4999993993e-1f;
-    p = p * m + 3.3333331174e-1f;
+    Vec p = fma(m, 7.0376836292e-2f, -1.1514610310e-1f);
+    p = fma(p, m, 1.1676998740e-1f);
+    p = fma(p, m, -1.2420140846e-1f);
+    p = fma(p, m, 1.4249322787e-1f);
+    p = fma(p, m, -1.6668057665e-1f);
+    p = fma(p, m, 2.0000714765e-1f);
+    p = fma(p, m, -2.4999993993e-1f);
+    p = fma(p, m, 3.3333331174e-1f);
     Vec square = m * m;
-    return p * m * square - 0.5f * square + m + exponent * 0.693147181f;
+    return fma(exponent, 0.693147181f, fma(p * m, square, -0.5f * square) + m);
 }
 
 // log(x) within 1e-5 for x > 0, for noise: half the terms of `log`.
@@ -61,20 +61,20 @@ NWS_INLINE Vec rough_log(Vec x) {
     IntVec bits = reinterpret_cast<IntVec>(x);
     Vec exponent = to_float((bits >> 23) - 127);
     Vec m = reinterpret_cast<Vec>((bits & 0x007fffff) | 0x3f800000);  // in [1, 2)
-    Vec p = m * 3.044900454e-02f + -2.838268478e-01f;
-    p = p * m + 1.116090027e+00f;
-    p = p * m + -2.440029763e+00f;
-    p = p * m + 3.514087297e+00f;
-    p = p * m + -1.936759743e+00f;
-    return exponent * 0.693147181f + p;
+    Vec p = fma(m, 3.044900454e-02f, -2.838268478e-01f);
+    p = fma(p, m, 1.116090027e+00f);
+    p = fma(p, m, -2.440029763e+00f);
+    p = fma(p, m, 3.514087297e+00f);
+    p = fma(p, m, -1.936759743e+00f);
+    return fma(exponent, 0.693147181f, p);
 }
 
 // sin(2 pi turn) for |turn| <= 1/4, an odd polynomial of degree 7: within 5e-6 of the turn, for noise.
 NWS_INLINE Vec sine_of_quarter(Vec turn) {
     Vec square = turn * turn;
-    Vec p = square * -7.161119430e+01f + 8.140833659e+01f;
-    p = p * square + -4.133925387e+01f;
-    p = p * square + 6.283180540e+00f;
+    Vec p = fma(square, -7.161119430e+01f, 8.140833659e+01f);
+    p = fma(p, square, -4.133925387e+01f);
+    p = fma(p, square, 6.283180540e+00f);
     return p * turn;
 }
 

@@ -25,8 +25,9 @@ enum class Mode { train, evaluate };
 // PyTorch does.
 inline Norm batch_norm(float* theta, const Slots& at, int c, MeanVariance batch, double n) {
     float &mean = theta[at.mean + c], &variance = theta[at.variance + c];
-    mean = float(BATCH_NORM_DECAY * mean + (1 - BATCH_NORM_DECAY) * batch.mean);
-    variance = float(BATCH_NORM_DECAY * variance + (1 - BATCH_NORM_DECAY) * batch.variance * n / (n - 1));
+    mean = float(fma(BATCH_NORM_DECAY, double(mean), (1 - BATCH_NORM_DECAY) * batch.mean));
+    variance =
+        float(fma(BATCH_NORM_DECAY, double(variance), (1 - BATCH_NORM_DECAY) * batch.variance * n / (n - 1)));
     double inverse = 1 / std::sqrt(batch.variance + BATCH_NORM_EPSILON);
     return {float(batch.mean), float(theta[at.gamma + c] * inverse), theta[at.beta + c], float(inverse)};
 }
@@ -183,7 +184,7 @@ public:
                                                 : running_norm(theta, at_, o);
             Norm n = norms_[o];
             for (int b = 0; b < blocks; b++)
-                store(next.unit(b, o), (load(active_.unit(b, o)) - n.mean) * n.scale + n.shift);
+                store(next.unit(b, o), fma(load(active_.unit(b, o)) - n.mean, n.scale, n.shift));
         }
         if (mode == Mode::train && dropout_ > 0) drop(random, next);
     }
@@ -211,7 +212,7 @@ private:
         float mean = float(sum(total) / n);
         for (int b = 0; b < blocks_; b++) {
             Vec away = load(active_.unit(b, o)) - mean;
-            squares += away * away;
+            squares = fma(away, away, squares);
         }
         return {mean, sum(squares) / n};
     }
@@ -238,7 +239,7 @@ private:
             if (dropout_ > 0) d *= load(keep_.unit(b, o));
             store(output_gradient.unit(b, o), d);
             total += d;
-            with_x += d * (load(active_.unit(b, o)) - norm.mean);
+            with_x = fma(d, load(active_.unit(b, o)) - norm.mean, with_x);
         }
         GradientSums sums{sum(total), sum(with_x)};
         if (with_norm_) {
@@ -249,7 +250,7 @@ private:
         for (int b = 0; b < blocks_; b++) {
             Vec a = load(active_.unit(b, o));
             store(output_gradient.unit(b, o),
-                  (load(output_gradient.unit(b, o)) * way.of_dz + way.of_zero(a)) * Act::slope(a));
+                  fma(load(output_gradient.unit(b, o)), way.of_dz, way.of_zero(a)) * Act::slope(a));
         }
     }
 

@@ -21,7 +21,7 @@ NWS_INLINE Vec larger_or_smaller(bool want_larger, Vec a, Vec b) { return want_l
 
 template <class Act>
 NWS_INLINE Vec normed(Norm n, Vec x) {
-    return Act::value((x - n.mean) * n.scale + n.shift);
+    return Act::value(fma(x - n.mean, n.scale, n.shift));
 }
 
 // x (side x side) -> y (side x side), one channel c.
@@ -58,7 +58,7 @@ void act_backward(Norm n, int c, int side, View x, View y, View dy, GradientSums
             Vec dz = load(dy.at(c, h, w)) * Act::slope(load(y.at(c, h, w)));
             store(dy.at(c, h, w), dz);
             total += dz;
-            with_x += dz * (load(x.at(c, h, w)) - n.mean);
+            with_x = fma(dz, load(x.at(c, h, w)) - n.mean, with_x);
         }
     sums.dz += sum(total);
     sums.dz_x += sum(with_x);
@@ -75,7 +75,7 @@ struct NormGradient {
         of_x = float(-norm.scale * double(norm.inverse_deviation) * norm.inverse_deviation * sums.dz_x / n);
         constant = float(-norm.scale * sums.dz / n);
     }
-    NWS_INLINE Vec of_zero(Vec x) const { return (x - mean) * of_x + constant; }
+    NWS_INLINE Vec of_zero(Vec x) const { return fma(x - mean, of_x, constant); }
 };
 
 // dx for one channel; returns the sum of dx, the gradient of the bias. Behind batch norm that sum is 0 but for
@@ -85,7 +85,7 @@ inline float norm_backward(NormGradient n, int c, int side, View x, View dz, Vie
     Vec total{};
     for (int h = 0; h < side; h++)
         for (int w = 0; w < side; w++) {
-            Vec d = load(dz.at(c, h, w)) * n.of_dz + n.of_zero(load(x.at(c, h, w)));
+            Vec d = fma(load(dz.at(c, h, w)), n.of_dz, n.of_zero(load(x.at(c, h, w))));
             store(dx.at(c, h, w), d);
             total += d;
         }

@@ -33,8 +33,8 @@ private:
         float *m = first_.data(), *v = second_.data();
         float rate = float(learning_rate * std::sqrt(1 - std::pow(0.999, steps_)) / (1 - std::pow(0.9, steps_)));
         for (size_t i = 0; i < first_.size(); i++) {
-            m[i] += (g[i] - m[i]) * 0.1f;
-            v[i] = v[i] * 0.999f + g[i] * g[i] * 0.001f;
+            m[i] = fma(g[i] - m[i], 0.1f, m[i]);
+            v[i] = fma(v[i], 0.999f, g[i] * g[i] * 0.001f);
             theta[i] -= rate * m[i] / (std::sqrt(v[i]) + 1e-8f);
         }
     }
@@ -43,7 +43,7 @@ private:
     void rmsprop(float* theta, const float* g, float learning_rate) {
         float* v = second_.data();
         for (size_t i = 0; i < second_.size(); i++) {
-            v[i] = v[i] * 0.9f + g[i] * g[i] * 0.1f;
+            v[i] = fma(v[i], 0.9f, g[i] * g[i] * 0.1f);
             theta[i] -= learning_rate * g[i] / std::sqrt(v[i] + 1e-10f);
         }
     }
@@ -52,8 +52,8 @@ private:
     void momentum(float* theta, const float* g, float learning_rate) {
         float* velocity = first_.data();
         for (size_t i = 0; i < first_.size(); i++) {
-            velocity[i] = velocity[i] * 0.95f + g[i];
-            theta[i] -= learning_rate * velocity[i];
+            velocity[i] = fma(velocity[i], 0.95f, g[i]);
+            theta[i] = fma(-learning_rate, velocity[i], theta[i]);
         }
     }
 

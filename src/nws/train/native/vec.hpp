@@ -5,6 +5,12 @@
 #include <cstdint>
 #include <utility>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
 namespace nws {
 
 // As many images side by side as a register holds. Batches are multiples of 16, so every width divides them.
@@ -19,6 +25,7 @@ constexpr int LANES = 4, REGISTERS = 16;
 #endif
 
 typedef float Vec __attribute__((vector_size(4 * LANES), may_alias));
+typedef float FourVec __attribute__((vector_size(16), may_alias));
 typedef int32_t IntVec __attribute__((vector_size(4 * LANES), may_alias));
 typedef uint32_t BitVec __attribute__((vector_size(4 * LANES), may_alias));
 typedef float UnalignedVec __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
@@ -43,16 +50,45 @@ NWS_INLINE void hold(Vec& v) {
 }
 NWS_INLINE Vec all(float x) { return x - Vec{}; }
 
+// a * b + c, rounded once. Written out wherever it is meant: the compiler may join no product and sum by itself
+// (-ffp-contract=off), because compilers, and widths under one compiler, join different ones.
+NWS_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX__)
+    return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+    return Vec(vfmaq_f32(float32x4_t(c), float32x4_t(a), float32x4_t(b)));
+#else
+    for (int lane = 0; lane < LANES; lane++) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+    return c;
+#endif
+}
+#if defined(__AVX__)
+NWS_INLINE FourVec fma(FourVec a, FourVec b, FourVec c) { return _mm_fmadd_ps(a, b, c); }
+#endif
+NWS_INLINE Vec fma(float a, Vec b, Vec c) { return fma(all(a), b, c); }
+NWS_INLINE Vec fma(Vec a, float b, float c) { return fma(a, all(b), all(c)); }
+NWS_INLINE Vec fma(Vec a, Vec b, float c) { return fma(a, b, all(c)); }
+NWS_INLINE Vec fma(Vec a, float b, Vec c) { return fma(a, all(b), c); }
+NWS_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+NWS_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
 NWS_INLINE Vec select(IntVec mask, Vec yes, Vec no) { return mask ? yes : no; }
 NWS_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 NWS_INLINE Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
 NWS_INLINE Vec clamp(Vec x, float low, float high) { return smaller(larger(x, all(low)), all(high)); }
-// max(x, 0) and min(max(x, 0), 1). The bits of floats order as whole numbers do: one instruction per bound, where g++
-// 12 makes two of a comparison of floats. NaN stays NaN in the first.
+// max(x, 0), of NaN 0: one instruction, where g++ 12 makes two of the comparison.
 NWS_INLINE Vec positive_part(Vec x) {
-    IntVec bits = reinterpret_cast<IntVec>(x);
-    return reinterpret_cast<Vec>(bits > 0 ? bits : IntVec{});
+#if defined(__AVX512F__)
+    return _mm512_maskz_max_ps(__mmask16(-1), x, Vec{});  // _mm512_max_ps warns of itself in g++ 12
+#elif defined(__AVX__)
+    return _mm256_max_ps(x, Vec{});
+#else
+    return x > 0.0f ? x : Vec{};
+#endif
 }
+// min(max(x, 0), 1). The bits of positive floats order as whole numbers do.
 NWS_INLINE Vec clamp_to_unit(Vec x) {
     IntVec bits = reinterpret_cast<IntVec>(positive_part(x)), one = reinterpret_cast<IntVec>(all(1.0f));
     return reinterpret_cast<Vec>(bits < one ? bits : one);

@@ -64,7 +64,7 @@ public:
                         for (int k = 0; k < K; k++) {
                             Vec total{};
 #pragma GCC unroll 16
-                            for (int f = 0; f < A; f++) total += float(T.g[f][k]) * points[f];
+                            for (int f = 0; f < A; f++) total = fma(float(T.g[f][k]), points[f], total);
                             target[k] = sum(total);
                         }
                     }
@@ -73,7 +73,6 @@ public:
 
 private:
     using C = Columns<K>;
-    typedef float GroupVec __attribute__((vector_size(4 * GROUP), may_alias));
     static constexpr ToomCook<K> T{};
     static constexpr int M = T.M, A = T.A, PHASES = C::PHASES, STRIDE = C::STRIDE, PRODUCTS = C::PRODUCTS;
     static constexpr int ROWS = REGISTERS == 32 ? 4 : 2;  // of sums in registers, x GROUP channels
@@ -109,7 +108,7 @@ private:
                         for (int f = 0; f < A; f++, target += long(s.in) * PRODUCTS * GROUP) {
                             GroupVec value{};
 #pragma GCC unroll 16
-                            for (int k = 0; k < K; k++) value += float(T.g[f][k]) * w[k];
+                            for (int k = 0; k < K; k++) value = fma(float(T.g[f][k]) - GroupVec{}, w[k], value);
                             *reinterpret_cast<GroupVec*>(target) = value;
                         }
                     }
@@ -121,22 +120,25 @@ private:
         Vec v[A];
 #pragma GCC unroll 16
         for (int i = 0; i < A; i++) v[i] = load(pixel + i * LANES);
-        value[0] = float(T.bt[0][0]) * v[0];
-        value[A - 1] = float(T.bt[A - 1][1]) * v[1];
-#pragma GCC unroll 16
-        for (int i = 2; i < A - 1; i += 2) value[0] += float(T.bt[0][i]) * v[i];
-#pragma GCC unroll 16
-        for (int i = 3; i < A; i += 2) value[A - 1] += float(T.bt[A - 1][i]) * v[i];
+        value[0] = combined(T.bt[0], 0, A - 1, v);
+        value[A - 1] = combined(T.bt[A - 1], 1, A, v);
 #pragma GCC unroll 16
         for (int f = 1; f < A - 1; f += 2) {
-            Vec odd = float(T.bt[f][1]) * v[1], even = float(T.bt[f][2]) * v[2];
-#pragma GCC unroll 16
-            for (int i = 3; i < A - 1; i += 2) odd += float(T.bt[f][i]) * v[i];
-#pragma GCC unroll 16
-            for (int i = 4; i < A - 1; i += 2) even += float(T.bt[f][i]) * v[i];
+            Vec odd = combined(T.bt[f], 1, A - 1, v), even = combined(T.bt[f], 2, A - 1, v);
             value[f] = even + odd;
             value[f + 1] = even - odd;
         }
+    }
+
+    // The sum of factor * v for every second one from `first` to before `end`, at least two. The first product joins
+    // the second; where it is +-1, and so exact, the second joins the first.
+    static NWS_INLINE Vec combined(const double (&factor)[A], int first, int end, const Vec (&v)[A]) {
+        float one = float(factor[first]), two = float(factor[first + 2]);
+        bool exact = one == 1.0f || one == -1.0f;
+        Vec total = exact ? fma(two, v[first + 2], one * v[first]) : fma(one, v[first], two * v[first + 2]);
+#pragma GCC unroll 16
+        for (int i = first + 4; i < end; i += 2) total = fma(float(factor[i]), v[i], total);
+        return total;
     }
 
     static void transform_input(ConvolutionShape s, View x, int t, float* strip) {
@@ -234,7 +236,7 @@ private:
 #pragma GCC unroll 8
                 for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-                    for (int j = 0; j < ROWS; j++) sums[i][j] += weights[k * GROUP + i] * v[j + k];
+                    for (int j = 0; j < ROWS; j++) sums[i][j] = fma(weights[k * GROUP + i], v[j + k], sums[i][j]);
         }
 #pragma GCC unroll 8
         for (int i = 0; i < GROUP; i++)
@@ -264,7 +266,7 @@ private:
                 if (m == 0) y += point(0);
                 if (m == M - 1) y += point(A - 1);
 #pragma GCC unroll 16
-                for (int f = 1; f < A - 1; f += 2) y += float(T.at[m][f]) * (m % 2 ? odd[f / 2] : even[f / 2]);
+                for (int f = 1; f < A - 1; f += 2) y = fma(float(T.at[m][f]), m % 2 ? odd[f / 2] : even[f / 2], y);
                 tile[j * M + m] = y;
             }
         }
@@ -299,7 +301,8 @@ private:
         store(target + (A - 1) * point, v[M - 1]);
 #pragma GCC unroll 16
         for (int f = 1; f < A - 1; f += 2) {
-            Vec even = v[0] + float(T.at[2][f]) * v[2], odd = float(T.at[1][f]) * v[1] + float(T.at[3][f]) * v[3];
+            Vec even = fma(float(T.at[2][f]), v[2], v[0]);
+            Vec odd = fma(float(T.at[1][f]), v[1], float(T.at[3][f]) * v[3]);
             store(target + f * point, even + odd);
             store(target + (f + 1) * point, even - odd);
         }
@@ -349,7 +352,7 @@ private:
                         Vec g = load(g_row + i * channel);
                         hold(g);
 #pragma GCC unroll 8
-                        for (int k = 0; k < COUNT; k++) s[k][i] += g * v[k];
+                        for (int k = 0; k < COUNT; k++) s[k][i] = fma(g, v[k], s[k][i]);
                     }
                 }
             }
