@@ -62,15 +62,17 @@ struct MeanVariance {
 // float must not grow longer than a block.
 class BatchMoments {
 public:
-    // `count` values in every lane.
-    void add(const Moments& block, double count) {
+    // The parts of 16 lanes, `step` apart; `count` values in every lane.
+    void add(const Moments* parts, long step, double count) {
         double mean = 0, squares = 0;
-        for (int lane = 0; lane < LANES; lane++) mean += block.mean[lane] / LANES;
-        for (int lane = 0; lane < LANES; lane++) {
-            double away = block.mean[lane] - mean;
-            squares += fma(away * away, count, double(block.squares[lane]));
-        }
-        double n = count * LANES, away = mean - mean_, share = n / (n_ + n);
+        for (int p = 0; p < PARTS; p++)
+            for (int lane = 0; lane < LANES; lane++) mean += parts[p * step].mean[lane] / SUMMED;
+        for (int p = 0; p < PARTS; p++)
+            for (int lane = 0; lane < LANES; lane++) {
+                double away = parts[p * step].mean[lane] - mean;
+                squares += fma(away * away, count, double(parts[p * step].squares[lane]));
+            }
+        double n = count * SUMMED, away = mean - mean_, share = n / (n_ + n);
         mean_ = fma(away, share, mean_);
         squares_ += fma(away * away * share, n_, squares);
         n_ += n;

@@ -49,10 +49,10 @@ struct GradientSums {
     double dz = 0, dz_x = 0;  // of dz, and of dz (x - mean)
 };
 
-// dy -> dz = dy * slope, in place, and their sums. `x` is what was normed (pooled: the chosen values).
+// dy -> dz = dy * slope, in place; adds dz to `total` and dz (x - mean) to `with_x`. `x` is what was normed (pooled: the
+// chosen values).
 template <class Act>
-void act_backward(Norm n, int c, int side, View x, View y, View dy, GradientSums& sums) {
-    Vec total{}, with_x{};
+void act_backward(Norm n, int c, int side, View x, View y, View dy, Vec& total, Vec& with_x) {
     for (int h = 0; h < side; h++)
         for (int w = 0; w < side; w++) {
             Vec dz = load(dy.at(c, h, w)) * Act::slope(load(y.at(c, h, w)));
@@ -60,8 +60,6 @@ void act_backward(Norm n, int c, int side, View x, View y, View dy, GradientSums
             total += dz;
             with_x = fma(dz, load(x.at(c, h, w)) - n.mean, with_x);
         }
-    sums.dz += sum(total);
-    sums.dz_x += sum(with_x);
 }
 
 // dx = of_dz * dz + of_x * (x - mean) + constant: the whole backward pass of batch norm, once the sums are known.
@@ -78,10 +76,10 @@ struct NormGradient {
     NWS_INLINE Vec of_zero(Vec x) const { return fma(x - mean, of_x, constant); }
 };
 
-// dx for one channel; returns the sum of dx, the gradient of the bias. Behind batch norm that sum is 0 but for
+// dx for one channel; returns the sum of dx, whose sum over lanes is the gradient of the bias. Behind batch norm that sum is 0 but for
 // rounding. We keep the rounding: Adam and RMSProp make steps of it, in every framework, and a bias thus tells which
 // optimizer was at work.
-inline float norm_backward(NormGradient n, int c, int side, View x, View dz, View dx) {
+inline Vec norm_backward(NormGradient n, int c, int side, View x, View dz, View dx) {
     Vec total{};
     for (int h = 0; h < side; h++)
         for (int w = 0; w < side; w++) {
@@ -89,11 +87,11 @@ inline float norm_backward(NormGradient n, int c, int side, View x, View dz, Vie
             store(dx.at(c, h, w), d);
             total += d;
         }
-    return sum(total);
+    return total;
 }
 
 // The same through the pool: dz (side/2 x side/2) goes to the first of the four pixels that equals the chosen value.
-inline float pool_norm_backward(NormGradient n, int c, int side, View x, View chosen, View dz, View dx) {
+inline Vec pool_norm_backward(NormGradient n, int c, int side, View x, View chosen, View dz, View dx) {
     Vec total{};
     for (int h = 0; h < side / 2; h++)
         for (int w = 0; w < side / 2; w++) {
@@ -112,7 +110,7 @@ inline float pool_norm_backward(NormGradient n, int c, int side, View x, View ch
                 total += d;
             }
         }
-    return sum(total);
+    return total;
 }
 
 }  // namespace nws

@@ -13,7 +13,7 @@
 
 namespace nws {
 
-// As many images side by side as a register holds. Batches are multiples of 16, so every width divides them.
+// As many images side by side as a register holds.
 #if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 32;
 #elif defined(__AVX__)
@@ -23,6 +23,11 @@ constexpr int LANES = 4, REGISTERS = 32;
 #else
 constexpr int LANES = 4, REGISTERS = 16;
 #endif
+
+// Sums over images are taken in 16 lanes on every processor, image i in lane i % 16, and then in one order (LaneSums):
+// narrow registers hold a part of the lanes, block b part b % PARTS. So theta is the same to the last bit everywhere.
+// Batches are multiples of 16.
+constexpr int SUMMED = 16, PARTS = SUMMED / LANES;
 
 typedef float Vec __attribute__((vector_size(4 * LANES), may_alias));
 typedef float FourVec __attribute__((vector_size(16), may_alias));
@@ -133,5 +138,30 @@ NWS_INLINE float sum(V v) {
     else
         return sum(add_halves(v, std::make_integer_sequence<int, WIDTH / 2>()));
 }
+
+// What is summed over images, in 16 lanes of which every part has its own vector.
+struct LaneSums {
+    Vec part[PARTS]{};
+
+    // add(b, into) for each block, into its part
+    template <class Add>
+    static NWS_INLINE LaneSums over(int blocks, Add add) {
+        LaneSums sums;
+        for (int b = 0; b < blocks; b += PARTS)
+#pragma GCC unroll 4
+            for (int p = 0; p < PARTS; p++) add(b + p, sums.part[p]);
+        return sums;
+    }
+
+    // As `sum` of a vector of all 16.
+    NWS_INLINE float sum() const {
+        if constexpr (PARTS == 1)
+            return nws::sum(part[0]);
+        else if constexpr (PARTS == 2)
+            return nws::sum(part[0] + part[1]);
+        else
+            return nws::sum((part[0] + part[2]) + (part[1] + part[3]));
+    }
+};
 
 }  // namespace nws

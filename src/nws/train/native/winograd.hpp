@@ -45,14 +45,14 @@ public:
         }
     }
 
-    void take_weight_gradient(float* gradient) override {
+    void take_weight_gradient(int part, float* gradient) override {
         if (gathered_) add_strips();
         long per_point = long(shape_.groups()) * shape_.in * PRODUCTS * GROUP * LANES;
         const float* sums = sums_.data();
         for (int group = 0; group < shape_.groups(); group++)
             for (int c = 0; c < shape_.in; c++, sums += PRODUCTS * GROUP * LANES)
                 for (int i = 0; i < GROUP && group * GROUP + i < shape_.out; i++) {
-                    float* target = gradient + (long(group * GROUP + i) * shape_.in + c) * K * K;
+                    long target = (long(group * GROUP + i) * shape_.in + c) * K * K;
                     for (int row = 0; row < K; row++, target += K) {
                         Vec points[A];
 #pragma GCC unroll 16
@@ -65,7 +65,7 @@ public:
                             Vec total{};
 #pragma GCC unroll 16
                             for (int f = 0; f < A; f++) total = fma(float(T.g[f][k]), points[f], total);
-                            target[k] = sum(total);
+                            take(part, total, target + k, gradient);
                         }
                     }
                 }
@@ -75,7 +75,8 @@ private:
     using C = Columns<K>;
     static constexpr ToomCook<K> T{};
     static constexpr int M = T.M, A = T.A, PHASES = C::PHASES, STRIDE = C::STRIDE, PRODUCTS = C::PRODUCTS;
-    static constexpr int ROWS = REGISTERS == 32 ? 4 : 2;  // of sums in registers, x GROUP channels
+    static constexpr int ROWS = 4;  // of a tile, whose moments are taken together: everywhere the same
+    static constexpr int TOGETHER = REGISTERS == 32 ? 4 : 2;  // of them in registers, x GROUP channels
     static constexpr int TAPS = REGISTERS == 32 ? 4 : 3;  // of a window's column, x GROUP channels
 
     // Floats of one channel and point in a strip, and in a gradient strip.
@@ -221,27 +222,35 @@ private:
     template <int COUNT>
     static NWS_INLINE void multiply(int channels, long step, const float* strip, const float* weights,
                                     float (&products)[GROUP][ROWS][LANES]) {
-        Vec sums[GROUP][ROWS];
+#pragma GCC unroll 2
+        for (int first = 0; first < ROWS; first += TOGETHER)
+            multiply_rows<COUNT>(channels, step, strip + first * LANES, weights, first, products);
+    }
+
+    template <int COUNT>
+    static NWS_INLINE void multiply_rows(int channels, long step, const float* strip, const float* weights, int first,
+                                         float (&products)[GROUP][ROWS][LANES]) {
+        Vec sums[GROUP][TOGETHER];
 #pragma GCC unroll 8
         for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < ROWS; j++) sums[i][j] = Vec{};
+            for (int j = 0; j < TOGETHER; j++) sums[i][j] = Vec{};
 #pragma GCC unroll 1
         for (int c = 0; c < channels; c++, strip += step, weights += COUNT * GROUP) {
-            Vec v[ROWS + COUNT - 1];
+            Vec v[TOGETHER + COUNT - 1];
 #pragma GCC unroll 16
-            for (int j = 0; j < ROWS + COUNT - 1; j++) v[j] = load(strip + j * LANES);
+            for (int j = 0; j < TOGETHER + COUNT - 1; j++) v[j] = load(strip + j * LANES);
 #pragma GCC unroll 8
             for (int k = 0; k < COUNT; k++)
 #pragma GCC unroll 8
                 for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-                    for (int j = 0; j < ROWS; j++) sums[i][j] = fma(weights[k * GROUP + i], v[j + k], sums[i][j]);
+                    for (int j = 0; j < TOGETHER; j++) sums[i][j] = fma(weights[k * GROUP + i], v[j + k], sums[i][j]);
         }
 #pragma GCC unroll 8
         for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < ROWS; j++) store(products[i][j], sums[i][j]);
+            for (int j = 0; j < TOGETHER; j++) store(products[i][first + j], sums[i][j]);
     }
 
     // tile[row * M + column] = AT products + bias, for channel i of the group and ROWS rows from `first` on.
