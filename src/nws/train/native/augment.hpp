@@ -42,10 +42,12 @@ struct LaneChanges {
             constexpr float RADIANS = 3.14159265f / 180.0f;
             float x = of.shear_x * RADIANS, y = of.shear_y * RADIANS;
             float turned_x = fma(-of.rotation, RADIANS, x), turned_y = fma(of.rotation, RADIANS, y);
-            a[lane] = of.zoom * std::cos(turned_x) / std::cos(x);
-            b[lane] = of.zoom * std::sin(turned_x) / std::cos(x);
-            c[lane] = of.zoom * std::sin(turned_y) / std::cos(y);
-            d[lane] = of.zoom * std::cos(turned_y) / std::cos(y);
+            Direction to_x = direction(turned_x), to_y = direction(turned_y);
+            float flat_x = direction(x).cosine, flat_y = direction(y).cosine;
+            a[lane] = of.zoom * to_x.cosine / flat_x;
+            b[lane] = of.zoom * to_x.sine / flat_x;
+            c[lane] = of.zoom * to_y.sine / flat_y;
+            d[lane] = of.zoom * to_y.cosine / flat_y;
             shift_x[lane] = of.shift_x, shift_y[lane] = of.shift_y;
             brightness[lane] = of.brightness, contrast[lane] = of.contrast;
             hue[lane] = of.hue, saturation[lane] = of.saturation, noise[lane] = of.noise;

@@ -1,4 +1,5 @@
-// exp, expm1, log, sine and square root of LANES numbers at once, to about one unit in the last place.
+// exp, expm1, log, sine and square root of LANES numbers at once, to about one unit in the last place; sine, cosine and
+// powers of single numbers. Our own, because the last bit of the C library's differs from one library to the next.
 #pragma once
 
 #include <cmath>
@@ -83,5 +84,42 @@ NWS_INLINE Vec square_root(Vec x) {
     for (int lane = 0; lane < LANES; lane++) root[lane] = std::sqrt(x[lane]);  // compiles to one instruction
     return root;
 }
+
+struct Direction {
+    float cosine, sine;
+};
+
+// Of an angle in radians, |angle| < 10^5: rounded from double, whose error is far below a float's last bit.
+inline Direction direction(float angle) {
+    constexpr double QUARTER = 1.5707963267948966, BEYOND_DOUBLE = 6.123233995736766e-17;  // pi / 2, and the rest of it
+    double quarters = std::floor(fma(double(angle), 0.6366197723675814, 0.5));
+    double x = fma(-quarters, BEYOND_DOUBLE, fma(-quarters, QUARTER, double(angle))), square = x * x;
+    double s = -1.0 / 39916800, c = -1.0 / 3628800;  // Taylor's series, |x| <= pi / 4
+    for (double factor : {1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6}) s = fma(s, square, factor);
+    for (double factor : {1.0 / 40320, -1.0 / 720, 1.0 / 24, -1.0 / 2}) c = fma(c, square, factor);
+    s = fma(s * square, x, x), c = fma(c, square, 1.0);
+    switch (long(quarters) & 3) {
+        case 0: return {float(c), float(s)};
+        case 1: return {float(-s), float(c)};
+        case 2: return {float(-c), float(-s)};
+        default: return {float(s), float(-c)};
+    }
+}
+
+// base^1, base^2 ... with twice the digits of a double, so that the value is right to its last bit.
+class Powers {
+public:
+    explicit Powers(double base) : base_(base) {}
+    double next() {
+        double product = value_ * base_;
+        rest_ = fma(rest_, base_, fma(value_, base_, -product));
+        value_ = product + rest_;
+        rest_ -= value_ - product;
+        return value_;
+    }
+
+private:
+    double base_, value_ = 1, rest_ = 0;
+};
 
 }  // namespace nws

@@ -118,7 +118,7 @@ struct Engine {
 
     Floats theta() const {
         Floats copy = new_array({net.size()});
-        std::copy(net.theta(), net.theta() + net.size(), copy.data());
+        net.copy_theta(copy.data());
         return copy;
     }
 
