@@ -1,7 +1,7 @@
-"""The fast engine for CPUs: one net in C++ (native/), 16 images of the mini-batch side by side in every vector register.
+"""The fast engine for CPUs: one net in C++ (native/), images of the mini-batch side by side in every vector register.
 
-It works on theta itself, in the layout's order: nothing is converted. Compiled when nws is installed; where that failed,
-`why_not` says so and the torch engine does the same work.
+It works on theta itself, in the layout's order: nothing is converted. Compiled when nws is installed; where that failed, or the
+processor is too old, `why_not` says so and the torch engine does the same work. Theta is the same on every processor, bit for bit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def facts() -> dict[str, str]:
     """What `engine="auto"` takes on this machine, for people."""
     if reason := why_not():
         return {"engine": "torch", "native": reason}
-    return {"engine": "native", "vectors": f"{32 * _native.LANES} bits, {_native.LANES} images side by side"}
+    return {
+        "engine": "native",
+        "instruction_set": _native.INSTRUCTION_SET,
+        "vectors": f"{32 * _native.LANES} bits, {_native.LANES} images side by side",
+    }
 
 
 def _images_at_least(labels: np.ndarray) -> int:
@@ -82,6 +86,7 @@ class NativeEngine:
     ):
         if reason := why_not(hp, images):
             raise NwsError(f"{reason}, or use --engine torch")
+        self.instruction_set: str = _native.INSTRUCTION_SET
         blocks = cnn.blocks(hp.depth_conv)
         self._images = {
             "train": _native.ImageSet(images.x_train, images.y_train.astype(np.int32)),

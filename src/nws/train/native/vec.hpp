@@ -16,12 +16,16 @@ namespace nws {
 // As many images side by side as a register holds.
 #if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 32;
+constexpr const char* INSTRUCTION_SET = "x86-64-v4";  // as CMakeLists.txt calls it
 #elif defined(__AVX__)
 constexpr int LANES = 8, REGISTERS = 16;
+constexpr const char* INSTRUCTION_SET = "x86-64-v3";
 #elif defined(__aarch64__)
 constexpr int LANES = 4, REGISTERS = 32;
+constexpr const char* INSTRUCTION_SET = "armv8-a";
 #else
 constexpr int LANES = 4, REGISTERS = 16;
+constexpr const char* INSTRUCTION_SET = "any";  // right, and slow: an fma is a call
 #endif
 
 // Sums over images are taken in 16 lanes on every processor, image i in lane i % 16, and then in one order (LaneSums):
