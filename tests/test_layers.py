@@ -31,7 +31,7 @@ TIERS = (
     {"families"},
     {"dropout", "layout", "recorded"},
     {"atomic", "cells", "processes", "progress"},
-    {"errors", "threads", "vocabulary"},
+    {"errors", "processor", "threads", "vocabulary"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 HEAVY = {"torch", "pandas", "sklearn", "skimage", "matplotlib", "pyarrow"}  # half a second and more each
