@@ -4,6 +4,8 @@ zoo.py     Zoo, what users hold: append, index, theta, slices, select, load, ver
 netfile.py one net's file: the safetensors container with our metadata and checksums
 plan.py    zoo.json: what the zoo was planned to be
 split.py   which nets are test nets
+writers.py who is at it, by a file with a heartbeat each
+claims.py  which of them trains which nets
 index.py   index.parquet, derived from the nets
 annotated.py annotations.json, columns that users added
 reader.py  random slices without loading whole nets
@@ -13,9 +15,20 @@ verify.py  every byte checked; damaged files moved aside
 describe.py the zoo in numbers, and its card
 """
 
-from nws.zoo.netfile import DamagedFileError, Header, read_header, read_net
+from nws.zoo.netfile import DamagedFileError, Header, TakenError, read_header, read_net
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, split
 from nws.zoo.verify import Report
 from nws.zoo.zoo import Zoo
 
-__all__ = ["DEFAULT_THRESHOLD", "THRESHOLDS", "DamagedFileError", "Header", "Report", "Zoo", "read_header", "read_net", "split"]
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "THRESHOLDS",
+    "DamagedFileError",
+    "Header",
+    "Report",
+    "TakenError",
+    "Zoo",
+    "read_header",
+    "read_net",
+    "split",
+]

@@ -28,6 +28,7 @@ def summary(zoo: Zoo) -> dict[str, Any]:
         "format": FORMAT,
         "nets": len(frame),
         "planned": zoo.planned,
+        "writers": [writer.to_dict() for writer in zoo.writers],
         "damaged": len(zoo.damaged),
         "failed": zoo.failed,
         "status": _counts(frame["status"]),

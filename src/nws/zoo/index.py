@@ -85,8 +85,8 @@ def scan(root: Path) -> Scan:
 
 
 def abandoned(root: Path) -> list[Path]:
-    """Temporary files of killed processes, in the zoo's folder, failed/, nets/ and nets/*/."""
-    return strays((root, root / "failed", *_folders(root)))
+    """Temporary files of killed processes, in the zoo's folder, claims/, failed/, nets/ and nets/*/."""
+    return strays((root, root / "claims", root / "failed", *_folders(root)))
 
 
 def stamp(root: Path) -> tuple[tuple[str, int], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nws.errors import NwsError
-from nws.zoo import failed, index
+from nws.zoo import failed, index, writers
 from nws.zoo.netfile import DamagedFileError, advice, net_path, read_net
 from nws.zoo.plan import Plan
 
@@ -74,6 +75,11 @@ class Report:
 
 def verify(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> Report:
     """See `Zoo.verify`."""
+    with writers.only_writer(root, "repairing") if repair else contextlib.nullcontext():
+        return _verified(root, plan, repair, progress)
+
+
+def _verified(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> Report:
     nets, imported = plan["nets"], "imported" in plan["settings"]
     found = index.scan(root)
     state, listed = _index_state(root, found, index.Columns.of(plan.family))

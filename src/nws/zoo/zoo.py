@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import operator
 import os
 import time
@@ -13,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.atomic import flush_folder, is_temporary, write_whole
+from nws.atomic import flush_folder, write_once
 from nws.errors import NwsError, unknown
 from nws.families import CNN2020, Family
 from nws.families.space import Config, Property, Space
 from nws.layout import Layout
 from nws.net import Net, at_snapshots
-from nws.zoo import annotated, describe, failed, index, lock, verify
+from nws.zoo import annotated, describe, failed, index, verify, writers
 from nws.zoo import select as selection
-from nws.zoo.netfile import encode, net_path, read_net, read_records, write_error
+from nws.zoo.netfile import TakenError, encode, net_path, read_net, read_records, write_error
 from nws.zoo.plan import Plan
 from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from nws.zoo.dataset import ZooDataset
 
 _NUMBER_LIMIT = 10**9
+_FEW = 100  # nets whose files are asked for one by one
 
 
 class Zoo:
@@ -76,20 +76,10 @@ class Zoo:
             family = space.family if space else CNN2020
         wanted = Plan.make(family, space, seed, nets, images or {}, settings)
         try:
-            if (root / "zoo.json").exists() or root.is_file():
-                plan = Plan.read(root)
-                plan.check_same(root, wanted, compare_images=images is not None)
-                if not os.access(root, os.W_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-                if plan.grown(nets) != plan:
-                    plan.grown(nets).write(root)
+            if not wanted.begun(root):
+                wanted.joined(root, compare_images=images is not None)
                 for path_ in index.abandoned(root):
                     path_.unlink(missing_ok=True)
-            else:
-                root.mkdir(parents=True, exist_ok=True)
-                if any(not is_temporary(entry) for entry in root.iterdir()):
-                    raise NwsError(f"{root} is not empty and no zoo: name an empty or a new folder")
-                wanted.write(root)
         except OSError as error:
             raise NwsError(f"{root}: cannot be written ({error.strerror}): name a folder that you may write to") from None
         return cls(root)
@@ -150,8 +140,8 @@ class Zoo:
     def append(self, net: Net, split: str | None = None) -> None:
         """Store a net: whole or not at all, on disk when this returns.
 
-        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. NwsError when the number is taken,
-        or the disk is full or fails: then nothing is left of the net and the zoo stays valid.
+        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. TakenError when the number is taken,
+        NwsError when the disk is full or fails: then nothing is left of the net and the zoo stays valid.
         """
         if split is not None and split not in SPLITS:
             raise unknown("split", split, SPLITS)
@@ -162,16 +152,16 @@ class Zoo:
         path = net_path(self.path, net.number)
         data = encode(net, split or self.split(net.number))
         try:
-            if path.exists():
-                raise NwsError(f"{self.path} has a net {net.number} already: give this one another number, or another zoo")
             for folder in (path.parent.parent, path.parent):
                 if not folder.is_dir():
                     folder.mkdir(exist_ok=True)
                     flush_folder(folder.parent)
-            write_whole(path, data, new=True)
+            placed = write_once(path, data)
             failed.clear(self.path, net.number)
         except OSError as error:
             raise write_error(self.path, net.number, error) from None
+        if not placed:
+            raise TakenError(f"{self.path} has a net {net.number} already: give this one another number, or another zoo")
 
     def mark_failed(self, number: int, why: str) -> None:
         """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when that cannot be written."""
@@ -180,9 +170,14 @@ class Zoo:
         except OSError as error:
             raise NwsError(f"{failed.path(self.path, number)}: cannot be written ({error.strerror}): free some space") from None
 
-    def only_writer(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps a second program from filling the zoo at the same time: `with zoo.only_writer(): ...`; NwsError names the first."""
-        return lock.only_writer(self.path)
+    def only_writer(self, doing: str = "writing to") -> contextlib.AbstractContextManager[None]:
+        """`with zoo.only_writer(): ...`: nobody else writes to the zoo meanwhile. NwsError that names who does already."""
+        return writers.only_writer(self.path, doing)
+
+    @property
+    def writers(self) -> list[writers.Writer]:
+        """The processes that write to the zoo now, on whichever machine."""
+        return writers.at_work(self.path)
 
     def split(self, number: int) -> str:
         """ "train" or "test" by the zoo's rule: one net in every four consecutive numbers is a test net."""
@@ -192,10 +187,13 @@ class Zoo:
         """Numbers of the nets that are there, from the files' names alone."""
         return sorted(index.scan(self.path).nets)
 
-    def missing(self) -> list[int]:
-        """Numbers that are planned and not there: what is left to train."""
+    def missing(self, among: range | None = None) -> list[int]:
+        """Numbers that are planned, or of `among`, and not there: what is left to train."""
+        among = range(self.planned or 0) if among is None else among
+        if len(among) < _FEW:
+            return [number for number in among if not net_path(self.path, number).exists()]
         present = index.scan(self.path).nets
-        return [number for number in range(self.planned or 0) if number not in present]
+        return [number for number in among if number not in present]
 
     @property
     def failed(self) -> dict[int, str]:
@@ -210,9 +208,9 @@ class Zoo:
         not there, a name that the index has, or one that was added before, unless replace; then the zoo is as before.
         """
         taken = self._columns.shown(self._own_frame())
-        whole = annotated.added(self.annotations, frame, self.numbers(), taken, replace)
         try:
-            annotated.write(self.path, whole)
+            with self.only_writer("annotating"):
+                annotated.write(self.path, annotated.added(self.annotations, frame, self.numbers(), taken, replace))
         except OSError as error:
             raise NwsError(f"{self.path / annotated.FILE}: cannot be written ({error.strerror}): nothing was changed") from None
 
