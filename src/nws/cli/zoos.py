@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = "; ".join(f"{p.name}: {', '.join(p.label(o) for o in p.options)}" for p in PROPERTIES.values())
 
+_FAMILIES = f"What kind of nets: {', '.join(FAMILIES)}, or your own as module:Name (docs/families.md)."
 
 Narrow = Annotated[
     list[str] | None,
@@ -37,13 +38,11 @@ def sample(
     zoo: ZooPath,
     /,
     *,
-    family: Annotated[
-        str, Parameter(help=f"What kind of nets: {', '.join(FAMILIES)}, or your own as module:Name (docs/families.md).")
-    ] = "cnn2020",
+    family: Annotated[str, Parameter(help=_FAMILIES)] = "cnn2020",
     space: Annotated[
         str | None,
         Parameter(
-            help="What nets are drawn from. cnn2020: fixed (one architecture, the default) or main (random ones); mlp: main."
+            help="What nets are drawn from. cnn2020: fixed (one architecture, the default), main (random ones); siren: main, navon."
         ),
     ] = None,
     images: Annotated[
@@ -54,7 +53,10 @@ def sample(
     workers: Annotated[
         int | None, Parameter(help="Processes, default: one per core; with --engine gpu: nets side by side, default: 32.")
     ] = None,
-    snapshots: Annotated[int, Parameter(help="How many snapshots to keep of each net, evenly spread over its training.")] = 20,
+    snapshots: Annotated[
+        int | None,
+        Parameter(help="How many snapshots to keep of each net, evenly spread over its training; default: 20, of INRs 1."),
+    ] = None,
     epochs: Annotated[int, Parameter(help="The most epochs a net is trained; early stopping usually ends it before.")] = 1000,
     limit: Annotated[
         int | None, Parameter(help="Use only this many training images, equally many of each class; default: all.")
@@ -77,19 +79,18 @@ def sample(
     if images is not None:
         chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
     positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
-    hps = chosen.sample(nets, seed)
-    sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, progress=terminal.console.is_terminal)
-    hps = sampling.suited(hps, sets)
-    schedule = Schedule(seed, snapshots, epochs)
+    shown, original = terminal.console.is_terminal, chosen.family.original
+    sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, shown, original)
+    hps = sampling.suited(chosen.sample(nets, seed), sets)
+    schedule = Schedule(seed, snapshots or chosen.family.snapshots, epochs)
     for note in sampling.cautions(hps, sets, schedule, engine):
         terminal.console.print(f"note: {note}", markup=False)
     opened = sampling.prepare(zoo, hps, sets, schedule, chosen)
     done = len(sampling.finished(opened, nets))
-    if done == nets:
-        terminal.console.print(f"{zoo}: all {nets} nets are done")
-    else:
-        if done:
-            terminal.console.print(f"{zoo}: going on after {done} of {nets} nets")
+    if done:
+        said = f"all {nets} nets are done" if done == nets else f"going on after {done} of {nets} nets"
+        terminal.console.print(f"{zoo}: {said}")
+    if done < nets:
         with terminal.SamplingBar(nets, done) as bar:
             sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, on_progress=bar)
     _show_summary(opened, as_json)
