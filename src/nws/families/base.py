@@ -178,6 +178,10 @@ class Family:
     # def train(self, config, images, rng, epochs): ...
     train: Any = None
 
+    # A family whose nets are pictures says how they look: nets theta (N, P) of one config -> (N, rows, columns, channels), 0 to 1.
+    # def render(self, config, theta, rows=None, columns=None): ...
+    render: Any = None
+
     # A family that trains many nets as one program (side by side in vector registers, or by batched matrix products) writes this
     # instead: a generator of `Trained`, in any order. A net must depend on its config and its generator `rngs[k]` only, not on the
     # others; the configs are of one image set, at most `together` of them, each with its own generator. `snapshots` records of
