@@ -11,7 +11,6 @@ import numpy as np
 
 from nws import images as image_sets
 from nws.errors import NwsError
-from nws.families.space import Config
 from nws.figures.style import INK
 from nws.images import ImageSet
 
@@ -75,7 +74,7 @@ def _one_per_class(zoo: Zoo) -> list[int]:
 def _originals(zoo: Zoo, data: str | Path | None) -> tuple[dict[str, ImageSet], list[str]]:
     """The image sets of the zoo that are on this machine; why others are not. Of imported nets, which name none, the whole set."""
     found, notes = {}, []
-    sets = zoo.images or dict.fromkeys(zoo.index["dataset"].dropna().unique().tolist(), {})
+    sets = zoo.images or {name: {} for name in zoo.index["dataset"].dropna().unique().tolist()}
     for name, about in sets.items():
         limits = {key: about.get(key) for key in ("limit", "limit_test")}
         try:
@@ -93,14 +92,14 @@ def _originals(zoo: Zoo, data: str | Path | None) -> tuple[dict[str, ImageSet], 
 def _column(zoo: Zoo, number: int, originals: dict[str, ImageSet]) -> tuple[str, list[np.ndarray]]:
     """Title, and pictures with values from 0 to 1: original, net, error, or the net alone."""
     net = zoo[number] if number in zoo.numbers() else None
-    if net is None or not isinstance(net.hp, Config):
+    if net is None or net.hp.get("width") is None or net.hp.get("coordinates") is None:
         raise NwsError(f"{zoo.path} has no net {number} that is a picture")
     rendered = zoo.family.render(net.hp, net.theta[-1:])[0]
     psnr = float(net.history[-1, net.measures.index("psnr")]) if "psnr" in net.measures else float("nan")
-    title = f"net {number}\nlabel {net.hp.label}" + (f", {psnr:.0f} dB" if np.isfinite(psnr) else "")
-    images = originals.get(net.hp.dataset)
+    title = f"net {number}\nlabel {net.hp.get('label', 'unknown')}" + (f", {psnr:.0f} dB" if np.isfinite(psnr) else "")
+    images = originals.get(str(net.hp.get("dataset")))
     shown = _plain(np.clip(rendered, 0, 1))
-    if images is None or net.hp.image >= len(images.y_train) + len(images.y_test):
+    if images is None or net.hp.get("image") is None or net.hp.image >= len(images.y_train) + len(images.y_test):
         return title, [shown]
     original = images.numbered(net.hp.image)[0] / np.float32(255)
     if original.shape != rendered.shape:
