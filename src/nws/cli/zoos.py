@@ -161,6 +161,32 @@ def verify(
 
 
 @app.command
+def pack(
+    zoo: ZooPath,
+    /,
+    *,
+    nets_per_shard: Annotated[int, Parameter(help="Nets in one file, at most; and 64 MB.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Put small nets together, many to a file: zoos of thousands then open in seconds. Nothing else changes.
+
+    A net's own file is removed once the file of many is on disk and was read back; stopped anywhere, the same command goes on.
+    Nets larger than 32 MB stay as they are. Older versions of nws ask for an upgrade when they open a packed zoo.
+    """
+    from nws import terminal
+    from nws.zoo import Zoo
+
+    with terminal.progress(quiet=as_json) as on_progress:
+        done = Zoo(zoo).pack(
+            nets_per_shard, on_progress=lambda n, of: on_progress(Doing(f"looked at {n:,} of {of:,} files", n / max(of, 1)))
+        )
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        terminal.out.print("\n".join(done.lines(zoo)), markup=False)
+
+
+@app.command
 def annotate(
     zoo: ZooPath,
     table: Annotated[Path, Parameter(name="TABLE", help="CSV with a column net (its number) and columns of your own.")],
