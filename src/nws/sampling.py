@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ def fill(
     with zoo.only_writer():
         done = finished(zoo, len(nets))
         jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
-        for net in train(
+        made = train(
             jobs,
             sets,
             schedule,
@@ -196,9 +196,36 @@ def fill(
             workers=workers,
             on_progress=on_progress,
             gave_up=lambda n: zoo.mark_failed(n.number, n.why),
-        ):
-            zoo.append(net, zoo.split(net.hp.family.like(net.hp, net.number)))
+        )
+        many = bool(jobs) and jobs[0].hp.family.train_many is not None
+        _store(zoo, made, jobs[0].hp.family.together(jobs[0].hp) if many else 1, on_progress)
+
+
+def _store(zoo: Zoo, made: Iterable[Net], together: int, on_progress: OnProgress) -> None:
+    """Each net on disk as it comes; of families that train many at a time, so many in one file. Whatever stops it, all are."""
+    held: list[Net] = []
+
+    def write() -> None:
+        nets = held.copy()
+        held.clear()
+        sided = [(net, zoo.split(net.hp.family.like(net.hp, net.number))) for net in nets if isinstance(net.hp, Config)]
+        if together > 1:
+            zoo.append_many(sided)
+        else:
+            zoo.append(*sided[0])
+        for net in nets:
             on_progress(net)
+
+    try:
+        for net in made:
+            if held and net.number <= held[-1].number:
+                write()
+            held.append(net)
+            if len(held) >= together:
+                write()
+    finally:
+        if held:
+            write()
 
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nws.images import ImageSet
 
 COORDINATES = ("xy", "ij")
-_QUICK = 1000  # steps: a block of 256 such nets takes 13 s
+_QUICK = 1000  # steps: a block of 250 such nets takes 13 s
 
 
 def table(*own: Property) -> tuple[Property, ...]:
@@ -140,7 +140,7 @@ class Inr(Family):
     # -- training -------------------------------------------------------------------------------------------------------------
 
     def together(self, config: Any) -> int:
-        return 256 if config.steps <= _QUICK else 64
+        return 250 if config.steps <= _QUICK else 50  # of a thousand numbers, which share a folder
 
     def why_no_engine(self, engine: str, config: Any) -> str | None:
         reason = why_not() if engine == "native" else None
