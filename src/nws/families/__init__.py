@@ -3,6 +3,7 @@
 base.py     Family, which users subclass
 cnn2020.py  the paper's CNNs
 mlp.py      fully connected nets on pictures of any size
+kan.py      Kolmogorov-Arnold networks: layers of splines
 """
 
 from collections.abc import Mapping
@@ -10,11 +11,12 @@ from collections.abc import Mapping
 from nws.families import base
 from nws.families.base import Family, Record, StoredFamily
 from nws.families.cnn2020 import CNN2020
+from nws.families.kan import KAN
 from nws.families.mlp import MLP, standard
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP, KAN)}
 
-__all__ = ["CNN2020", "FAMILIES", "MLP", "Family", "Record", "StoredFamily", "named", "standard"]
+__all__ = ["CNN2020", "FAMILIES", "KAN", "MLP", "Family", "Record", "StoredFamily", "named", "standard"]
 
 
 def named(name: str) -> Family:
