@@ -4,6 +4,7 @@ base.py     Family, which users subclass
 cnn2020.py  the paper's CNNs
 mlp.py      fully connected nets on pictures of any size
 kan.py      Kolmogorov-Arnold networks: layers of splines
+resnet8.py  small residual nets
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from nws.families.base import Family, Record, StoredFamily
 from nws.families.cnn2020 import CNN2020
 from nws.families.kan import KAN
 from nws.families.mlp import MLP, standard
+from nws.families.resnet8 import ResNet8
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP, KAN)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP, KAN, ResNet8)}
 
-__all__ = ["CNN2020", "FAMILIES", "KAN", "MLP", "Family", "Record", "StoredFamily", "named", "standard"]
+__all__ = ["CNN2020", "FAMILIES", "KAN", "MLP", "Family", "Record", "ResNet8", "StoredFamily", "named", "standard"]
 
 
 def named(name: str) -> Family:
