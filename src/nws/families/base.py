@@ -75,6 +75,7 @@ class Family:
     version: int = 1
     properties: tuple[Property, ...] = ()
     measures: tuple[str, ...] = HISTORY
+    per_weight: tuple[str, ...] = ()  # targets with a value for every edge, of `nws.families.masks`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nws.errors import NwsError
-from nws.families import kan_training, splines
+from nws.families import kan_training, masks, splines
 from nws.families.base import Family, Record
 from nws.families.mlp import standard
 from nws.families.space import Config, Property
@@ -106,7 +106,7 @@ class Kan(_Splines):
     name = "kan"
     properties = (
         *standard("dataset"),
-        Property("learning_rate", (3e-4, 1e-2), "initial learning rate, x0.8 after each pass", continuous=True, log=True),
+        Property("learning_rate", (1e-3, 1e-2), "initial learning rate, x0.8 after each pass", continuous=True, log=True),
         Property(
             "weight_decay",
             (1e-4, 1.0),
@@ -122,14 +122,15 @@ class Kan(_Splines):
             continuous=True,
             minimum=0,
         ),
-        Property("share", (0.1, 0.25, 0.5, 1.0), "share of the training images that are used"),
-        Property("passes", (2, 4, 8), "passes over these images", maximum=100_000),
+        Property("share", (0.005, 0.02, 0.1), "share of the training images that are used"),
+        Property("passes", (30, 100), "passes over these images", maximum=100_000),
         Property("batch_size", (64,), "images per training step"),
         *_SPLINES,
         Property("side", (14,), "rows and columns of the pictures", maximum=1024),
         Property("classes", (10,), "outputs; follows from the image set", minimum=1, maximum=10_000),
     )
     measures = ("step", "loss", "train_accuracy", "test_accuracy")
+    per_weight = tuple(masks.MASKS)
 
     def check(self, config: Config) -> None:
         for name in ("label_noise", "share"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 
-from nws.families import splines
+from nws.families import masks, splines
 from nws.families.base import Record
 from nws.layout import Layout
 
@@ -75,16 +74,11 @@ def classifier(family: Any, config: Any, images: Any, rng: np.random.Generator, 
             "train_accuracy": _accuracy(net, x_train[watched], labels[watched]),
             "test_accuracy": _accuracy(net, x_test, images.y_test),
         }
-        about = {}
+        about: dict[str, Any] = {}
         if done == passes and np.isfinite(theta).all():
             scored = _scores(net, theta, family.layout(config), x_train[:SCORED], config.grid)
-            about = {"edge_scores": {name: packed(values) for name, values in scored.items()}}
+            about = masks.packed(scored)
         yield Record(step, theta, measures, about)
-
-
-def packed(values: np.ndarray) -> str:
-    """Numbers as text for a net's `about`: base64 of little-endian float32."""
-    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode("ascii")
 
 
 def _batches(order: np.ndarray, size: int) -> np.ndarray:
