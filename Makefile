@@ -9,7 +9,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
-ENGINE := $(wildcard src/nws/train/native/* src/nws/families/kan_native/*)
+ENGINE := $(wildcard src/nws/train/native/* src/nws/fitting/native/* src/nws/families/kan_native/*)
 UV := $(shell command -v uv 2>/dev/null)
 
 ifneq ($(UV),)

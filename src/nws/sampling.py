@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def sample(
     images: str | ImageSet | Sequence[str | ImageSet] | None = None,
     seed: int = 0,
     workers: int | None = None,
-    snapshots: int = 20,
+    snapshots: int | None = None,
     epochs: int = MAX_EPOCHS,
     limit: int | None = None,
     limit_test: int | None = None,
@@ -47,6 +47,7 @@ def sample(
     seed     of initialization, batches, dropout and augmentation, and of what is drawn: a net is a function of (seed, number)
     engine   what computes the training steps: "auto" (native where it can, else torch), "native", "torch", or "gpu"
     workers  processes of one thread each; None is one per core. On a GPU: nets side by side, None is 32
+    snapshots  kept of each net; None: as many as its family keeps, 20 of most
     epochs   at most; early stopping usually ends a training before 1000
     limit    class-balanced subset of the training images; `limit_test` of the test images
     data     folder with the image sets' files; see `nws.images.load`
@@ -60,9 +61,9 @@ def sample(
     configs, space = _drawn(nets, n, seed, space, [s if isinstance(s, str) else s.name for s in given])
     given = given or sorted({hp.dataset for hp in configs})
     sets = {s.name: s for s in given if isinstance(s, ImageSet)}
-    sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test)
+    sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test, original=configs[0].family.original)
     configs = suited(configs, sets)
-    schedule = Schedule(seed, snapshots, epochs)
+    schedule = Schedule(seed, snapshots or configs[0].family.snapshots, epochs)
     zoo = prepare(path, configs, sets, schedule, space)
     if on_progress is not None:
         fill(zoo, configs, sets, schedule, workers=workers, engine=engine, on_progress=on_progress)
@@ -98,7 +99,7 @@ def suited(configs: Sequence[Config], sets: Mapping[str, ImageSet]) -> list[Conf
     for number, hp in enumerate(configs):
         if hp.dataset not in sets:
             raise unknown(f"net {number} wants an image set that was not given:", hp.dataset, sets)
-        found.append(hp.family.for_images(hp, sets[hp.dataset]))
+        found.append(hp.family.for_net(hp, sets[hp.dataset], number))
         if reason := hp.family.why_not(found[-1], sets[hp.dataset]):
             raise NwsError(f"net {number}: {reason}")
     return found
@@ -110,10 +111,11 @@ def load_images(
     limit: int | None = None,
     limit_test: int | None = None,
     progress: bool = False,
+    original: bool = False,
 ) -> dict[str, ImageSet]:
     """The named image sets by name; see `nws.images.load`."""
     return {
-        name: image_sets.load(name, folder=data, limit=limit, limit_test=limit_test, progress=progress)
+        name: image_sets.load(name, folder=data, limit=limit, limit_test=limit_test, progress=progress, original=original)
         for name in dict.fromkeys(names)
     }
 
@@ -147,7 +149,12 @@ def _check_same_nets(zoo: Zoo, nets: Sequence[Config]) -> None:
         for name, value in hp.to_dict().items():
             if number in held and held[number][name] != value:
                 difference = f"its net {number} has {name}={held[number][name]}, not {value}"
-            elif number not in held and options and not _within(value, options[name], known[name].continuous):
+            elif (
+                number not in held
+                and options
+                and name not in hp.family.given
+                and not _within(value, options[name], known[name].continuous)
+            ):
                 difference = f"its space has {name}={', '.join(map(str, options[name]))}, net {number} {value}"
             else:
                 continue
@@ -181,7 +188,7 @@ def fill(
     with zoo.only_writer():
         done = finished(zoo, len(nets))
         jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
-        for net in train(
+        made = train(
             jobs,
             sets,
             schedule,
@@ -189,15 +196,43 @@ def fill(
             workers=workers,
             on_progress=on_progress,
             gave_up=lambda n: zoo.mark_failed(n.number, n.why),
-        ):
-            zoo.append(net)
+        )
+        many = bool(jobs) and jobs[0].hp.family.train_many is not None
+        _store(zoo, made, jobs[0].hp.family.together(jobs[0].hp) if many else 1, on_progress)
+
+
+def _store(zoo: Zoo, made: Iterable[Net], together: int, on_progress: OnProgress) -> None:
+    """Each net on disk as it comes; of families that train many at a time, so many in one file. Whatever stops it, all are."""
+    held: list[Net] = []
+
+    def write() -> None:
+        nets = held.copy()
+        held.clear()
+        sided = [(net, zoo.split(net.hp.family.like(net.hp, net.number))) for net in nets if isinstance(net.hp, Config)]
+        if together > 1:
+            zoo.append_many(sided)
+        else:
+            zoo.append(*sided[0])
+        for net in nets:
             on_progress(net)
+
+    try:
+        for net in made:
+            if held and net.number <= held[-1].number:
+                write()
+            held.append(net)
+            if len(held) >= together:
+                write()
+    finally:
+        if held:
+            write()
 
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
     """What a user should know before the work starts, in plain words. NwsError when this machine has no such engine."""
     engines.check(engine)
-    slow = native_engine.why_not() if engine == "auto" and nets[0].family is CNN2020 else None
+    own = nets[0].family.why_no_engine("native", nets[0]) if nets[0].family.train_many else None
+    slow = (native_engine.why_not() if nets[0].family is CNN2020 else own) if engine == "auto" else None
     notes = [slow] if slow else []
     records = schedule.epochs + 1
     if records < schedule.snapshots:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from nws import __version__, families
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json, property_values
+from nws.cli.app import Json, ZooPath, app, beside, named, positive, print_json, property_values
 from nws.errors import NwsError
 from nws.families import FAMILIES
 from nws.families.cnn2020 import PROPERTIES
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = "; ".join(f"{p.name}: {', '.join(p.label(o) for o in p.options)}" for p in PROPERTIES.values())
 
+_FAMILIES = f"What kind of nets: {', '.join(FAMILIES)}, or your own as module:Name (docs/families.md)."
 
 Narrow = Annotated[
     list[str] | None,
@@ -37,13 +38,11 @@ def sample(
     zoo: ZooPath,
     /,
     *,
-    family: Annotated[
-        str, Parameter(help=f"What kind of nets: {', '.join(FAMILIES)}, or your own as module:Name (docs/families.md).")
-    ] = "cnn2020",
+    family: Annotated[str, Parameter(help=_FAMILIES)] = "cnn2020",
     space: Annotated[
         str | None,
         Parameter(
-            help="What nets are drawn from. cnn2020: fixed (one architecture, the default) or main (random ones); mlp: main."
+            help="What nets are drawn from. cnn2020: fixed (one architecture, the default), main (random ones); siren: main, navon."
         ),
     ] = None,
     images: Annotated[
@@ -54,7 +53,10 @@ def sample(
     workers: Annotated[
         int | None, Parameter(help="Processes, default: one per core; with --engine gpu: nets side by side, default: 32.")
     ] = None,
-    snapshots: Annotated[int, Parameter(help="How many snapshots to keep of each net, evenly spread over its training.")] = 20,
+    snapshots: Annotated[
+        int | None,
+        Parameter(help="How many snapshots to keep of each net, evenly spread over its training; default: 20, of INRs 1."),
+    ] = None,
     epochs: Annotated[int, Parameter(help="The most epochs a net is trained; early stopping usually ends it before.")] = 1000,
     limit: Annotated[
         int | None, Parameter(help="Use only this many training images, equally many of each class; default: all.")
@@ -77,19 +79,18 @@ def sample(
     if images is not None:
         chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
     positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
-    hps = chosen.sample(nets, seed)
-    sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, progress=terminal.console.is_terminal)
-    hps = sampling.suited(hps, sets)
-    schedule = Schedule(seed, snapshots, epochs)
+    shown, original = terminal.console.is_terminal, chosen.family.original
+    sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, shown, original)
+    hps = sampling.suited(chosen.sample(nets, seed), sets)
+    schedule = Schedule(seed, snapshots or chosen.family.snapshots, epochs)
     for note in sampling.cautions(hps, sets, schedule, engine):
         terminal.console.print(f"note: {note}", markup=False)
     opened = sampling.prepare(zoo, hps, sets, schedule, chosen)
     done = len(sampling.finished(opened, nets))
-    if done == nets:
-        terminal.console.print(f"{zoo}: all {nets} nets are done")
-    else:
-        if done:
-            terminal.console.print(f"{zoo}: going on after {done} of {nets} nets")
+    if done:
+        said = f"all {nets} nets are done" if done == nets else f"going on after {done} of {nets} nets"
+        terminal.console.print(f"{zoo}: {said}")
+    if done < nets:
         with terminal.SamplingBar(nets, done) as bar:
             sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, on_progress=bar)
     _show_summary(opened, as_json)
@@ -160,6 +161,32 @@ def verify(
 
 
 @app.command
+def pack(
+    zoo: ZooPath,
+    /,
+    *,
+    nets_per_shard: Annotated[int, Parameter(help="Nets in one file, at most; and 64 MB.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Put small nets together, many to a file: zoos of thousands then open in seconds. Nothing else changes.
+
+    A net's own file is removed once the file of many is on disk and was read back; stopped anywhere, the same command goes on.
+    Nets larger than 32 MB stay as they are. Older versions of nws ask for an upgrade when they open a packed zoo.
+    """
+    from nws import terminal
+    from nws.zoo import Zoo
+
+    with terminal.progress(quiet=as_json) as on_progress:
+        done = Zoo(zoo).pack(
+            nets_per_shard, on_progress=lambda n, of: on_progress(Doing(f"looked at {n:,} of {of:,} files", n / max(of, 1)))
+        )
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        terminal.out.print("\n".join(done.lines(zoo)), markup=False)
+
+
+@app.command
 def annotate(
     zoo: ZooPath,
     table: Annotated[Path, Parameter(name="TABLE", help="CSV with a column net (its number) and columns of your own.")],
@@ -190,16 +217,49 @@ def annotate(
 
 
 @app.command
-def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None, as_json: Json = False) -> None:
-    """List the image sets that nws knows, and where each is on this machine."""
+def images(
+    zoo: Annotated[Path | None, Parameter(name="ZOO", help="A zoo of nets that are pictures, to be rendered.")] = None,
+    /,
+    *,
+    render: Annotated[bool, Parameter(negative="", help="Draw nets of ZOO: the original, what the net says, the error.")] = False,
+    nets: Annotated[str | None, Parameter(help="Numbers of the nets to draw, comma between; default: one per class.")] = None,
+    out: Annotated[Path | None, Parameter(help="The PNG file to write; default: ZOO-images.png.")] = None,
+    data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the image sets that nws knows, and where each is on this machine; or draw the pictures that the nets of a zoo are."""
     from nws import images as image_sets
     from nws import terminal
 
+    if zoo is not None:
+        _render(zoo, nets, out or beside(zoo, "images.png"), data, as_json)
+        return
+    if render or nets or out:
+        raise NwsError("which zoo? nws images ZOO --render")
     found = {name: image_sets.where(name, data) for name in image_sets.NAMES}
     if as_json:
         print_json(found)
     else:
         terminal.out.print(terminal.facts(list(found.items()), "Image sets"))
+
+
+def _render(zoo: Path, nets: str | None, out: Path, data: Path | None, as_json: bool) -> None:
+    from nws.zoo import Zoo
+
+    opened = Zoo(zoo)
+    numbers = None if nets is None else [int(number) for number in named(nets, "net", map(str, opened.numbers()))]
+    from nws import terminal  # after everything that may be wrong: it brings matplotlib
+    from nws.atomic import write_whole
+    from nws.figures import pictures
+
+    figure, notes = pictures.strip(opened, numbers, data)
+    write_whole(out, pictures.png(figure))
+    if as_json:
+        print_json({"zoo": str(zoo), "out": str(out), "notes": notes})
+        return
+    terminal.out.print(f"wrote {out}", markup=False)
+    for note in notes:
+        terminal.console.print(f"note: {note}", markup=False)
 
 
 @app.command

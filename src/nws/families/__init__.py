@@ -3,6 +3,7 @@
 base.py     Family, which users subclass
 cnn2020.py  the paper's CNNs
 mlp.py      fully connected nets on pictures of any size
+inr.py      implicit representations, nets that are one picture each: what they have in common; siren.py has the families
 kan.py      Kolmogorov-Arnold networks: layers of splines
 resnet8.py  small residual nets
 """
@@ -10,15 +11,30 @@ resnet8.py  small residual nets
 from collections.abc import Mapping
 
 from nws.families import base
-from nws.families.base import Family, Record, StoredFamily
+from nws.families.base import Family, Record, StoredFamily, Trained
 from nws.families.cnn2020 import CNN2020
 from nws.families.kan import KAN
 from nws.families.mlp import MLP, standard
 from nws.families.resnet8 import ResNet8
+from nws.families.siren import RELU_INR, SIREN
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP, KAN, ResNet8)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP, SIREN, RELU_INR, KAN, ResNet8)}
 
-__all__ = ["CNN2020", "FAMILIES", "KAN", "MLP", "Family", "Record", "ResNet8", "StoredFamily", "named", "standard"]
+__all__ = [
+    "CNN2020",
+    "FAMILIES",
+    "KAN",
+    "MLP",
+    "RELU_INR",
+    "SIREN",
+    "Family",
+    "Record",
+    "ResNet8",
+    "StoredFamily",
+    "Trained",
+    "named",
+    "standard",
+]
 
 
 def named(name: str) -> Family:

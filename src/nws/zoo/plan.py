@@ -17,9 +17,11 @@ from nws.families import CNN2020, FAMILIES, Family, StoredFamily
 from nws.families.base import to_dict
 from nws.families.space import Space
 from nws.recorded import printable
-from nws.zoo.netfile import HEADER_LIMIT, plain
+from nws.zoo.container import HEADER_LIMIT
+from nws.zoo.netfile import plain
 
-FORMAT = 3  # the newest we read, and what is written
+FORMAT = 3  # what is written
+PACKED = 4  # once nets lie in shards; the newest we read
 NETS_LIMIT = 10_000_000
 _SHOWN = 200  # characters of a setting in a message
 _LIMITS = ("limit", "limit_test")  # what an image set's `about` says of the subset that was taken
@@ -115,7 +117,7 @@ class Plan:
             raise NwsError(
                 f"{path} cannot be read as the plan of a zoo: put back a copy of it, its nets are still in nets/"
             ) from None
-        if version > FORMAT:
+        if version > PACKED:
             raise NwsError(f"{path}: format {version} was written by a newer nws: upgrade nws")
         try:
             return cls(values)
@@ -129,6 +131,10 @@ class Plan:
     def grown(self, nets: int | None) -> Plan:
         """The same plan with at least this many nets."""
         return replace(self, values={**self.values, "nets": max(filter(None, (nets, self["nets"])), default=nets)})
+
+    def packed(self) -> Plan:
+        """The same plan for a zoo with shards, which an older nws asks an upgrade for: it would train their nets again."""
+        return replace(self, values={**self.values, "format": PACKED})
 
     def differences(self, wanted: Plan) -> list[str]:
         """Where another plan would make other nets, as "seed=0, not 1". The number of nets and the versions may differ.
