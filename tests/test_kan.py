@@ -128,7 +128,14 @@ def test_native_training_follows_float64(rng: np.random.Generator) -> None:
     assert_allclose(ours.theta(), theirs.theta(), atol=2e-5)
     places, values = rng.uniform(-1, 1, (130, 9)).astype(np.float32), rng.random((130, 5)).astype(np.float32)
     rates = np.full(5, 1e-3, np.float32)
-    assert ours.fit(places, values, rates, 0.0) == pytest.approx(theirs.fit(places, values, rates, 0.0), abs=1e-5)
+    assert ours.fit(places, values, rates, 0.0, 0.0) == theirs.fit(places, values, rates, 0.0, 0.0) == 5
+    assert_allclose(ours.of_places(places), theirs.of_places(places), atol=1e-4)
+    before = ours.theta()
+    goal = 1.001 * float(((ours.of_places(places) - values) ** 2).mean())
+    assert ours.fit(places, values, rates, 0.0, goal) == theirs.fit(places, values, rates, 0.0, goal) == 0
+    assert_array_equal(ours.theta(), before)
+    ours.fit(places, values, rates, 0.0, 0.0)  # nothing of the gradient that was not used is left
+    theirs.fit(places, values, rates, 0.0, 0.0)
     assert_allclose(ours.of_places(places), theirs.of_places(places), atol=1e-4)
 
 

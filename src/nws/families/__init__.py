@@ -13,17 +13,18 @@ from collections.abc import Mapping
 from nws.families import base
 from nws.families.base import Family, Record, StoredFamily, Trained
 from nws.families.cnn2020 import CNN2020
-from nws.families.kan import KAN
+from nws.families.kan import KAN, KAN_INR
 from nws.families.mlp import MLP, standard
 from nws.families.resnet8 import ResNet8
 from nws.families.siren import RELU_INR, SIREN
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP, SIREN, RELU_INR, KAN, ResNet8)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CNN2020, MLP, SIREN, RELU_INR, KAN, KAN_INR, ResNet8)}
 
 __all__ = [
     "CNN2020",
     "FAMILIES",
     "KAN",
+    "KAN_INR",
     "MLP",
     "RELU_INR",
     "SIREN",

@@ -39,11 +39,14 @@ class TorchTrainer:
             total += self._step(functional.cross_entropy(self.net(x), y), rate, decay)
         return total / max(len(batches), 1)
 
-    def fit(self, x: np.ndarray, target: np.ndarray, rates: np.ndarray, decay: float) -> float:
-        places, values, loss = torch.from_numpy(x).to(self._dtype), torch.from_numpy(target).to(self._dtype), 0.0
-        for rate in rates.tolist():
-            loss = self._step(functional.mse_loss(self.net(places), values), rate, decay)
-        return loss
+    def fit(self, x: np.ndarray, target: np.ndarray, rates: np.ndarray, decay: float, goal: float) -> int:
+        places, values = torch.from_numpy(x).to(self._dtype), torch.from_numpy(target).to(self._dtype)
+        for done, rate in enumerate(rates.tolist()):
+            loss = functional.mse_loss(self.net(places), values)
+            if float(loss.detach()) <= goal:
+                return done
+            self._step(loss, rate, decay)
+        return len(rates)
 
     @torch.no_grad()
     def of_bytes(self, pixels: np.ndarray) -> np.ndarray:

@@ -32,8 +32,10 @@ class Trainer(Protocol):
     def train_classes(self, pixels: np.ndarray, labels: np.ndarray, batches: np.ndarray, rate: float, decay: float) -> float:
         """A step for each row of `batches` (steps, B), of pixels (N, Q) uint8 with labels (N,) int32: the mean loss."""
 
-    def fit(self, x: np.ndarray, target: np.ndarray, rates: np.ndarray, decay: float) -> float:
-        """A step for each of `rates` on all places x (N, Q) and their values (N, P). Returns the mean square before the last."""
+    def fit(self, x: np.ndarray, target: np.ndarray, rates: np.ndarray, decay: float, goal: float) -> int:
+        """A step for each of `rates` on all places x (N, Q) and values (N, P), until the mean square is at most the goal.
+
+        Returns how many steps were done."""
 
     def of_bytes(self, pixels: np.ndarray) -> np.ndarray:
         """(N, Q) uint8 -> outputs (N, P)."""
@@ -42,9 +44,23 @@ class Trainer(Protocol):
         """(N, Q) float32 -> outputs (N, P)."""
 
 
-def trainer(widths: list[int], config: Any, theta: np.ndarray, native: bool | None = None) -> Trainer:
-    """native: None takes C++ where it can."""
-    if native or (native is None and _native is not None and config.order == 3):
+def why_no_engine(engine: str, config: Any) -> str | None:
+    """Why this engine cannot train the net, in one line; None when it can."""
+    if engine == "gpu":
+        return "KANs are trained on a CPU: use --engine auto"
+    if engine == "native" and config.order != 3:
+        return f"the native trainer knows cubic splines, not those of order {config.order}: use --engine auto"
+    if engine == "native" and _native is None:
+        return "the native trainer of KANs is not built: install a C++ compiler and reinstall nws, or use --engine torch"
+    return None
+
+
+def native(engine: str, config: Any) -> bool:
+    return engine != "torch" and why_no_engine("native", config) is None
+
+
+def trainer(widths: list[int], config: Any, theta: np.ndarray, engine: str = "auto") -> Trainer:
+    if native(engine, config):
         made: Trainer = _native.Net(widths, config.grid, splines.LOW, splines.HIGH, theta)
         return made
     from nws.families.kan_torch import TorchTrainer
@@ -89,6 +105,22 @@ def _batches(order: np.ndarray, size: int) -> np.ndarray:
 
 def _accuracy(net: Trainer, pixels: np.ndarray, labels: np.ndarray) -> float:
     return float((net.of_bytes(pixels).argmax(1) == labels).mean())
+
+
+def picture(family: Any, config: Any, image: np.ndarray, rng: np.random.Generator, snapshots: int, fast: bool) -> Iterator[Record]:
+    """Records of a net that is to be this picture (rows, columns, channels) uint8: its end, or evenly spread from the beginning."""
+    net = trainer(family.widths(config), config, family.init(config, rng), "auto" if fast else "torch")
+    places, values = family.points(config), family.target(config, image)
+    goal = 10 ** (-config.target_psnr / 10) if config.target_psnr else -1.0
+    ends = [config.steps] if snapshots == 1 else np.round(np.linspace(0, config.steps, snapshots)).astype(int).tolist()
+    step, met = 0, False
+    for end in ends:
+        if not met:
+            done = net.fit(places, values, np.full(end - step, config.learning_rate, np.float32), 0.0, goal)
+            step, met = step + done, step + done < end
+        loss = float(((net.of_places(places).astype(float) - values) ** 2).mean())
+        psnr = float("inf") if loss == 0 else -10 * np.log10(loss) if loss > 0 else float("nan")
+        yield Record(step, net.theta(), {"psnr": float(psnr)})
 
 
 def _scores(net: Any, theta: np.ndarray, layout: Layout, pixels: np.ndarray, grid: int) -> dict[str, np.ndarray]:

@@ -93,18 +93,20 @@ struct Trained {
         return steps ? loss / steps : 0;
     }
 
-    double fit(In<float, 2> x, In<float, 2> target, In<float, 1> rates, float decay) {
+    long fit(In<float, 2> x, In<float, 2> target, In<float, 1> rates, float decay, double goal) {
         need(long(x.shape(1)) == net.inputs() && long(target.shape(1)) == net.outputs() && x.shape(0) == target.shape(0),
              "places or values do not suit the net");
         nb::gil_scoped_release others_may_run;
         NoDenormals flushed;
         auto f = net.described(x.data(), x.shape(0));
-        double loss = 0;
         for (size_t s = 0; s < rates.shape(0); s++) {
-            loss = add_places(f.data(), target.data(), x.shape(0));
+            if (add_places(f.data(), target.data(), x.shape(0)) <= goal) {
+                net.forget();
+                return long(s);
+            }
             net.update(rates.data()[s], decay);
         }
-        return loss;
+        return long(rates.shape(0));
     }
 
     Array gradient_of_classes(In<uint8_t, 2> pixels, In<int, 1> labels, In<int64_t, 2> batches) {
@@ -164,7 +166,7 @@ NB_MODULE(_kan, m) {
         .def("train_classes", &Trained::train_classes, nb::arg("pixels"), nb::arg("labels"), nb::arg("batches"), nb::arg("rate"),
              nb::arg("decay"), "A step per row of batches; the mean cross entropy.")
         .def("fit", &Trained::fit, nb::arg("x"), nb::arg("target"), nb::arg("rates"), nb::arg("decay"),
-             "A step per rate on all places; the mean square before the last one.")
+             nb::arg("goal"), "A step per rate on all places, until the mean square is at most the goal; how many steps.")
         .def("gradient_of_classes", &Trained::gradient_of_classes, nb::arg("pixels"), nb::arg("labels"), nb::arg("batches"))
         .def("scores", &Trained::scores, nb::arg("pixels"), "(E,) mean |phi| and (E,) deviation of phi, as nws.families.splines.scores.")
         .def("of_bytes", &Trained::of_bytes, nb::arg("pixels"))

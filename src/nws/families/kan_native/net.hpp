@@ -122,6 +122,11 @@ struct Net {
         for (Layer& l : layers) l.update(adam);
     }
 
+    // As if no gradient had been added up.
+    void forget() {
+        for (Layer& l : layers) l.slope.zero();
+    }
+
     // The gradient that has been added up, in theta's order; then it is 0 again.
     void gradient(float* out) {
         for (Layer& l : layers) {
