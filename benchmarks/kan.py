@@ -2,8 +2,8 @@
 
     python benchmarks/kan.py [--steps 200] [--torch-steps 20] > rows.json
 
-A classifier 196-32-10 on batches of 64 pictures, and a net 2-32-32-1 on the 784 pixels of one; random pictures, half of whose pixels
-are black. Times are processor time of this process, so that a busy machine hardly shows in them; the two ways take turns in one run.
+A classifier 196-32-10 on batches of 64 pictures, and a net 2-32-32-1 on the 784 pixels of one; random pictures, half of whose
+pixels are black. Times are processor time of this process, so that a busy machine hardly shows; the two ways take turns in one run.
 """
 
 from __future__ import annotations

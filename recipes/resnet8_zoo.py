@@ -2,8 +2,8 @@
 
     python recipes/resnet8_zoo.py zoo/resnet8 results/resnet8 [--full]
 
-Reduced, for a CPU: 300 nets of half the width on 5,000 images, about an hour for each of four cores (docs/kan.md has what was measured).
---full is the published zoo, 10,000 nets on 50,000 images, for a GPU: it is taken when PyTorch has one, one net at a time.
+Reduced, for a CPU: 300 nets of half the width on 5,000 images, two hours on two quiet cores (docs/kan.md has what was measured).
+--full is the published zoo, 10,000 nets on 50,000 images, for a GPU: taken when PyTorch has one, one net at a time.
 """
 
 import sys
