@@ -213,3 +213,17 @@ def read_orbit() -> np.ndarray:
     with np.load(ORBIT) as stored:
         keys = [f"seq_{k}_{role}" for k in range(3) for role in ("weight", "bias")]
         return np.concatenate([stored[key].reshape(512, -1) for key in keys], 1)
+
+
+def test_the_label_is_read_with_the_split_of_the_image_set(zoo: nws.Zoo, tmp_path: Path) -> None:
+    from nws.tasks.questions import question
+
+    task = nws.Task("label", split="source", snapshots=(1,))
+    asked = question(task, "svm-linear-16", nws.meta.make("svm-linear-16"), zoo)
+    sides = zoo.index["side"][asked.nets]
+    assert asked.stored is not None
+    assert (asked.stored == sides).all()
+    assert set(sides) == {"train", "test"}
+    assert "3 nets left out: their images are for validation" in asked.notes
+    (result,) = nws.evaluate("svm-linear-16", nws.Task("label", snapshots=(1,)), zoo, rounds=1)
+    assert result.chance == pytest.approx(1 / 3)

@@ -157,14 +157,14 @@ class Inr(Family):
             alike.setdefault((self.form(config), config.rows, config.columns, config.coordinates), []).append(k)
         for places in alike.values():
             some = [configs[k] for k in places]
-            fitted = fit(self._problem(some, images, [rngs[k] for k in places], snapshots), engine)
+            fitted = fit(self.problem(some, images, [rngs[k] for k in places], snapshots), engine)
             for k, place in enumerate(places):
                 peak = self.peak(some[k])
                 psnr = [_psnr(loss, peak) for loss in fitted.loss[k].astype(float)]
                 rows = zip(fitted.steps[k].tolist(), fitted.theta[k], psnr)
                 yield Trained(place, [Record(step, theta, {"psnr": dB}) for step, theta, dB in rows], engine)
 
-    def _problem(self, configs: Sequence[Any], images: ImageSet, rngs: Sequence[np.random.Generator], snapshots: int) -> Problem:
+    def problem(self, configs: Sequence[Any], images: ImageSet, rngs: Sequence[np.random.Generator], snapshots: int) -> Problem:
         targets = [self.target(c, images.numbered(c.image)[0]) for c in configs]
         goals = [self.peak(c) ** 2 * 10 ** (-c.target_psnr / 10) if c.target_psnr else 0.0 for c in configs]
         spread = [[c.steps] if snapshots == 1 else np.round(np.linspace(0, c.steps, snapshots)) for c in configs]
