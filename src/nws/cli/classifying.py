@@ -119,16 +119,19 @@ def classify(
         "only": _only(where or [], opened),
     }
     tasks = _tasks(opened, properties, options)
-    of_edges = all(task.property in opened.family.per_weight for task in tasks)
-    metas = _metas(opened, meta, model or [], isinstance(length, int), of_edges)
+    edges = [task for task in tasks if task.property in opened.family.per_weight]  # read by other readers than whole nets
+    kinds = [([task for task in tasks if task not in edges], False), (edges, True)]
+    asked = [(some, _metas(opened, meta, model or [], isinstance(length, int), of_edges)) for some, of_edges in kinds if some]
     settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
     from nws import terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
     from nws.tasks.evaluation import evaluate
+    from nws.tasks.protocol import Results
 
     with terminal.progress(quiet=as_json) as on_progress, Inputs(opened, seed, workers=processes) as inputs:
-        rows = evaluate(metas, tasks, inputs, rounds=rounds, out=out, settings=settings, on_progress=on_progress)
+        how: dict[str, Any] = {"rounds": rounds, "out": out, "settings": settings, "on_progress": on_progress}
+        rows = Results(row for some, metas in asked for row in evaluate(metas, some, inputs, **how))
     if out:
         _draw(rows, out)
     if as_json:
