@@ -1,5 +1,6 @@
 """KANs: the function against SciPy's splines, the native trainer against float64 PyTorch, symmetries, a zoo of them."""
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -272,3 +273,19 @@ def test_a_property_can_be_drawn_evenly_in_the_logarithm() -> None:
     rate = next(p for p in KAN.properties if p.name == "learning_rate")
     assert rate.draw(0.5, (1e-4, 1e-2)) == pytest.approx(1e-3)
     assert replace(rate, log=False).draw(0.5, (1e-4, 1e-2)) == pytest.approx(5.05e-3)
+
+
+@native
+@pytest.mark.parametrize(("widths", "wanted"), [([40, 33, 17, 3], "c7629bb6e0d8"), ([2, 32, 32, 1], "07cf84268144")])
+def test_every_build_gives_the_same_bits(widths: list[int], wanted: str) -> None:
+    """Found with builds for AVX2 and for AVX-512 alike: sums have one order, and products join sums where the source says so."""
+    rng = np.random.default_rng(0)
+    theta = (rng.integers(-999, 1000, sum(10 * a * b for a, b in pairwise(widths))) / 8192).astype(np.float32)
+    net = kan_training._native.Net(widths, 5, -1, 1, theta)
+    if widths[0] == 2:
+        places = (rng.integers(-64, 65, (100, 2)) / 64).astype(np.float32)
+        net.fit(places, np.abs(places[:, :1]).copy(), np.full(20, 0.01, np.float32), 0.0, 0.0)
+    else:
+        pixels, labels = rng.integers(0, 256, (200, 40), np.uint8), rng.integers(0, 3, 200).astype(np.int32)
+        net.train_classes(pixels, labels, rng.permutation(200).reshape(2, 100), 1e-3, 0.1)
+    assert hashlib.sha256(net.theta().astype("<f4").tobytes()).hexdigest()[:12] == wanted

@@ -160,10 +160,11 @@ void forward_some(const Layer& l, const Features* f, Value value, long n, float*
                 const float* at = feature(f, value(image, q));
                 const float* t = l.table + size_t(q) * l.rows * l.wide + o;
                 const float* r = t + size_t(1 + row_of(at)) * l.wide;
-                for (int k = 0; k < VECTORS; k++) total[0][k] += at[0] * load(t + LANES * k);
+                for (int k = 0; k < VECTORS; k++) total[0][k] = fma(at[0], load(t + LANES * k), total[0][k]);
 #pragma GCC unroll 4
                 for (int i = 0; i < 4; i++)
-                    for (int k = 0; k < VECTORS; k++) total[1 + i][k] += at[(1 + i) * LANES] * load(r + i * l.wide + LANES * k);
+                    for (int k = 0; k < VECTORS; k++)
+                        total[1 + i][k] = fma(at[(1 + i) * LANES], load(r + i * l.wide + LANES * k), total[1 + i][k]);
             }
             for (int k = 0; k < VECTORS; k++) {
                 float* out = y + image * l.wide + o + LANES * k;
@@ -194,13 +195,13 @@ void backward_some(Layer& l, const Features* f, Value value, long n, const float
                 size_t start = size_t(q) * l.rows * l.wide + o, shifted = start + size_t(1 + row_of(at)) * l.wide;
                 for (int k = 0; k < VECTORS; k++) {
                     float* g = l.slope + start + LANES * k;
-                    store(g, load(g) + at[0] * d[k]);
+                    store(g, fma(at[0], d[k], load(g)));
                 }
 #pragma GCC unroll 4
                 for (int i = 0; i < 4; i++)
                     for (int k = 0; k < VECTORS; k++) {
                         float* g = l.slope + shifted + i * l.wide + LANES * k;
-                        store(g, load(g) + at[(1 + i) * LANES] * d[k]);
+                        store(g, fma(at[(1 + i) * LANES], d[k], load(g)));
                     }
                 if constexpr (INPUT) {
                     Vec along{};
@@ -209,10 +210,10 @@ void backward_some(Layer& l, const Features* f, Value value, long n, const float
                         const float* r = l.table + shifted + LANES * k;
                         Vec slope = at[6 * LANES] * load(t);
                         Vec more = at[7 * LANES] * load(r);
-                        slope += at[8 * LANES] * load(r + l.wide);
-                        more += at[9 * LANES] * load(r + 2 * l.wide);
-                        slope += at[10 * LANES] * load(r + 3 * l.wide);
-                        along += (slope + more) * d[k];
+                        slope = fma(at[8 * LANES], load(r + l.wide), slope);
+                        more = fma(at[9 * LANES], load(r + 2 * l.wide), more);
+                        slope = fma(at[10 * LANES], load(r + 3 * l.wide), slope);
+                        along = fma(slope + more, d[k], along);
                     }
                     float* out = dx + image * stride + q;
                     *out = o ? *out + sum(along) : sum(along);
@@ -249,12 +250,12 @@ void score(const Layer& l, const Features* f, Value value, long n, bool begin, S
                 const float* t = l.table + size_t(q) * l.rows * l.wide + o;
                 const float* r = t + size_t(1 + row_of(at)) * l.wide;
                 Vec phi = at[0] * load(t);
-                for (int i = 0; i < 4; i++) phi += at[(1 + i) * LANES] * load(r + i * l.wide);
+                for (int i = 0; i < 4; i++) phi = fma(at[(1 + i) * LANES], load(r + i * l.wide), phi);
                 if (begin && !image) first = phi;
                 Vec off = phi - first;
                 size += phi < 0 ? -phi : phi;
                 sum += off;
-                square += off * off;
+                square = fma(off, off, square);
             }
             std::memcpy(&scores.first[edge], &first, sizeof first);
             for (int lane = 0; lane < LANES; lane++) {

@@ -1,9 +1,13 @@
-// Vectors of 16 floats, whatever the registers are: sums have the same order on every machine.
+// Vectors of 16 floats, whatever the registers are: sums have the same order on every machine. A product and a sum are rounded once
+// where `fma` stands, and nowhere else (the compiler is told not to join others), so that theta has the same bits everywhere.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
-#if defined(__SSE2__)
+#include <cstring>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
 
@@ -20,6 +24,26 @@ KAN_INLINE void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
 KAN_INLINE Vec all(float x) { return x - Vec{}; }
 KAN_INLINE Vec to_float(IntVec i) { return __builtin_convertvector(i, Vec); }
 KAN_INLINE IntVec to_int(Vec x) { return __builtin_convertvector(x, IntVec); }  // towards zero
+
+// a b + c, rounded once.
+KAN_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<Vec>(_mm512_fmadd_ps(reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b), reinterpret_cast<__m512>(c)));
+#elif defined(__FMA__)
+    struct Halves {
+        __m256 low, high;
+    };
+    Halves x, y, z;
+    std::memcpy(&x, &a, 64), std::memcpy(&y, &b, 64), std::memcpy(&z, &c, 64);
+    z = {_mm256_fmadd_ps(x.low, y.low, z.low), _mm256_fmadd_ps(x.high, y.high, z.high)};
+    std::memcpy(&c, &z, 64);
+    return c;
+#else
+    for (int lane = 0; lane < LANES; lane++) c[lane] = std::fma(a[lane], b[lane], c[lane]);
+    return c;
+#endif
+}
+KAN_INLINE Vec fma(float a, Vec b, Vec c) { return fma(all(a), b, c); }
 
 // NaN becomes `low`: what it indexes later must exist.
 KAN_INLINE Vec clamp(Vec x, float low, float high) {
