@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from nws.errors import unknown
+from nws.meta.boosting import Boosting
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
 from nws.meta.heads import MultiDMC
@@ -18,13 +19,29 @@ from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
 from nws.meta.svm import SVM
 
-__all__ = ["DMC", "METAS", "READS", "SVM", "Meta", "MultiDMC", "Reader", "TorchReader", "load", "make", "named", "reader", "save"]
+__all__ = [
+    "DMC",
+    "METAS",
+    "READS",
+    "SVM",
+    "Boosting",
+    "Meta",
+    "MultiDMC",
+    "Reader",
+    "TorchReader",
+    "load",
+    "make",
+    "named",
+    "reader",
+    "save",
+]
 
 METAS: dict[str, Callable[..., Meta]] = {
     "svm-linear-16": partial(SVM, kernel="linear", reads="statistics"),
     "svm-rbf-16": partial(SVM, kernel="rbf", reads="statistics"),
     "svm-linear-480": partial(SVM, kernel="linear", reads="layer-statistics"),
     "svm-rbf-480": partial(SVM, kernel="rbf", reads="layer-statistics"),
+    "tensors": partial(Boosting, reads="tensors"),
     "dmc": DMC,
 }
 
