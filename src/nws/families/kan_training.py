@@ -10,7 +10,7 @@ import numpy as np
 from nws.families import masks, splines
 from nws.families.base import Record
 from nws.layout import Layout
-from nws.processor import native
+from nws.processor import native as compiled
 
 DECAY = 0.8  # of the learning rate, after each pass
 WATCHED = 5_000  # training images that tell the training accuracy
@@ -18,7 +18,7 @@ SCORED = 10_000  # first training images of the set, over which edges are scored
 
 _native: Any
 try:
-    _native = native("nws.families._kan")
+    _native = compiled("nws.families._kan")
 except ImportError:
     _native = None
 

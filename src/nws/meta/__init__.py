@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from nws.errors import unknown
+from nws.meta.boosting import Boosting
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
 from nws.meta.edges import EDGE_READERS
@@ -25,6 +26,7 @@ __all__ = [
     "METAS",
     "READS",
     "SVM",
+    "Boosting",
     "Meta",
     "MultiDMC",
     "Reader",
@@ -41,6 +43,7 @@ METAS: dict[str, Callable[..., Meta]] = {
     "svm-rbf-16": partial(SVM, kernel="rbf", reads="statistics"),
     "svm-linear-480": partial(SVM, kernel="linear", reads="layer-statistics"),
     "svm-rbf-480": partial(SVM, kernel="rbf", reads="layer-statistics"),
+    "tensors": partial(Boosting, reads="tensors"),
     "dmc": DMC,
 }
 

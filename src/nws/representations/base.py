@@ -9,6 +9,7 @@ import numpy as np
 from nws.errors import NwsError, unknown
 from nws.layout import Layout
 from nws.representations import statistics as features
+from nws.representations.tensors import BLOCKS, tensors
 
 
 class Representation:
@@ -19,6 +20,7 @@ class Representation:
     sliced      whether it can be made of a slice, without knowing where in the net that lies
     own_length  weights it is made of where a task leaves that open; None: the whole part
     seconds     what a round of learning from it takes, a guess until one was measured
+    blocks      name -> columns (k,) of a table that belong together, such as those of the first layer; empty: there are none
     """
 
     name = ""
@@ -26,6 +28,7 @@ class Representation:
     sliced = True
     own_length: int | None = None
     seconds = 1.0
+    blocks: Mapping[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
         return f"<representation {self.name}>"
@@ -77,6 +80,27 @@ class LayerStatistics(Representation):
         return found[..., [part in ("all", of[name.rpartition("/")[0]]) for name in features.feature_names(layout)]]
 
 
+class Tensors(Representation):
+    """Statistics of every tensor and of relations between tensors, placed by slots: whole nets of any architecture.
+
+    without: groups of features that are left at 0, as in `nws.representations.tensors`
+    """
+
+    sliced = False
+    seconds = 30.0
+    blocks = BLOCKS
+
+    def __init__(self, without: tuple[str, ...] = ()):
+        self.without = without
+        self.name = "-without-".join(["tensors", *without])
+
+    def of_slices(self, x: np.ndarray) -> np.ndarray:
+        raise NwsError("statistics of tensors are those of whole nets, not of slices")
+
+    def of_net(self, theta: np.ndarray, layout: Layout, part: str) -> np.ndarray:
+        return tensors(theta, layout, without=self.without, part=part)[0]
+
+
 class Weights(Representation):
     """The weights themselves: slices, or whole vectors of equal length."""
 
@@ -92,7 +116,9 @@ class Weights(Representation):
         return x
 
 
-REPRESENTATIONS: Mapping[str, Representation] = {r.name: r for r in (Statistics(), LayerStatistics(), Weights())}
+REPRESENTATIONS: Mapping[str, Representation] = {
+    r.name: r for r in (Statistics(), LayerStatistics(), Tensors(), Tensors(without=("relations",)), Weights())
+}
 
 
 def named(name: str) -> Representation:

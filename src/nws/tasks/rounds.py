@@ -205,6 +205,8 @@ def fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: O
     y = question.labels(drawn.train).ravel()  # as the rows: net by net, snapshot by snapshot, as often as there are slices
     y = np.repeat(y, len(x) // len(y))
     if fitted.representation.table:
+        if getattr(fitted, "grouped", False):  # rows of one net are near-twins: whoever cuts them into folds must know
+            return fitted.fit(x, y, groups=np.repeat(drawn.train, len(x) // len(drawn.train)))
         return fitted.fit(x, y)
     fitted.set_params(slice_length=question.where.slice_length)
     return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"))
