@@ -163,7 +163,7 @@ def test_what_cannot_be_fitted_is_an_error(meta):
         assert "\n" not in str(error.value)
 
     broken = [row.copy() for row in meta.fit_x]
-    broken[5][7] = np.nan
+    broken[5][7] = np.inf if meta.name == "slices" else np.nan  # there, NaN says that a slice has no such thing
     refused("leave diverged nets out", broken, meta.y)
     refused("one class only", meta.fit_x, np.full(24, "adam"))
     refused("one label per row", meta.fit_x, meta.y[:-1])

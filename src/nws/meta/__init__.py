@@ -17,6 +17,7 @@ from nws.meta.dmc import DMC
 from nws.meta.heads import MultiDMC
 from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
+from nws.meta.slice_boosting import SliceBoosting
 from nws.meta.svm import SVM
 
 __all__ = [
@@ -42,6 +43,7 @@ METAS: dict[str, Callable[..., Meta]] = {
     "svm-linear-480": partial(SVM, kernel="linear", reads="layer-statistics"),
     "svm-rbf-480": partial(SVM, kernel="rbf", reads="layer-statistics"),
     "tensors": partial(Boosting, reads="tensors"),
+    "slices": SliceBoosting,
     "dmc": DMC,
 }
 
