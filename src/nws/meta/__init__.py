@@ -18,6 +18,7 @@ from nws.meta.heads import MultiDMC
 from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
 from nws.meta.slice_boosting import SliceBoosting
+from nws.meta.slice_net import SliceNet
 from nws.meta.svm import SVM
 
 __all__ = [
@@ -44,6 +45,7 @@ METAS: dict[str, Callable[..., Meta]] = {
     "svm-rbf-480": partial(SVM, kernel="rbf", reads="layer-statistics"),
     "tensors": partial(Boosting, reads="tensors"),
     "slices": SliceBoosting,
+    "slice-net": SliceNet,
     "dmc": DMC,
 }
 

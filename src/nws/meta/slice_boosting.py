@@ -54,10 +54,10 @@ class SliceBoosting(Meta):
 
     def __init__(
         self,
-        rounds: int = 60,
+        rounds: int = 40,
         learning_rate: float = 0.2,
         folds: int = 3,
-        max_rows: int = 20_000,
+        max_rows: int = 8000,
         random_state: int = 0,
         regression: bool = False,
     ):

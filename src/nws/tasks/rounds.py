@@ -210,14 +210,15 @@ def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: 
     x = inputs.rows(fitted.representation, question.learned, drawn.train, test=False)
     y = question.labels(drawn.train).ravel()  # as the rows: net by net, snapshot by snapshot, as often as there are slices
     y = np.repeat(y, len(x) // len(y))
+    given: dict[str, Any] = {}
+    if getattr(fitted, "grouped", False):  # rows of one net are near-twins: whoever cuts them into folds must know
+        given["groups"] = np.repeat(drawn.train, len(x) // len(drawn.train))
     if fitted.representation.table:
-        if getattr(fitted, "grouped", False):  # rows of one net are near-twins: whoever cuts them into folds must know
-            nets = np.repeat(drawn.train, len(x) // len(drawn.train))
-            slices = {"together": len(x) // (len(drawn.train) * len(question.learned.snapshots))} if hasattr(fitted, "vote") else {}
-            return fitted.fit(x, y, groups=nets, **slices)
-        return fitted.fit(x, y)
+        if hasattr(fitted, "vote"):
+            given["together"] = len(x) // (len(drawn.train) * len(question.learned.snapshots))
+        return fitted.fit(x, y, **given)
     fitted.set_params(slice_length=question.where.slice_length)
-    return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"))
+    return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"), **given)
 
 
 def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> Read:
