@@ -20,8 +20,9 @@ from nws.meta.votes import Votes, opinions
 PATCH = 40  # weights of a token
 WIDTH = 64  # of what the net makes of a token
 LAYERS = 2
-_MEASURES = 6  # of a token
+_MEASURES = 9  # of a token
 _TINY = 1e-9
+_SMALL = 1e-4  # smaller weights do not make a slice's usual magnitude smaller: many are exactly 0
 _HELD_OUT = 0.15  # of the nets, of which the vote learns
 _HELD_SLICES = 10  # of each of them
 _WARM = 0.1  # share of the steps in which the learning rate rises
@@ -31,28 +32,36 @@ _FAR = 1e15  # the largest weight that counts: squares of larger ones are infini
 
 
 class Patches(nn.Module):
-    """Slices (B, L) -> tokens (B, L // 40, 4 x 40 + 6): each weight relative to the slice's median magnitude, its logarithm, and
-    itself; the relative ones once more in rising order; and measures of the token. All of them in ranges of a few units.
+    """Slices (B, L) -> tokens (B, L // 40, 3 x 40 + 9): each weight relative to the slice's usual magnitude, its logarithm, and
+    itself; and measures of the token. All of them in ranges of a few units.
+
+    The usual magnitude is a geometric mean: a median took as long as the net's layers. So did sorting each token: left out.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x[:, : x.shape[1] // PATCH * PATCH].clamp(-_FAR, _FAR)
-        size = x.abs()
-        median = size.median(1, keepdim=True).values + _TINY
+        sign, size = x.sign(), x.abs()
+        usual = size.clamp_min(_SMALL).log().mean(1, keepdim=True)
         shape = len(x), -1, PATCH
-        relative = (torch.asinh(x / median) / 1.5).view(shape)
+        relative = (sign * torch.log1p(size * (-usual).exp()) / 1.5).view(shape)
         logs = ((torch.log10(size + _TINY) + 2) / 2).view(shape)
-        plain = torch.asinh(3 * x).view(shape)
-        tokens = x.view(shape)
+        plain = (sign * torch.log1p(3 * size)).view(shape)
+        mean = relative.mean(2, keepdim=True)
+        apart = relative - mean
+        square = apart * apart
+        variance = square.mean(2) + _TINY
         measures = (
             logs.mean(2),
             logs.amax(2),
             logs.amin(2),
-            (tokens > 0).float().mean(2),
-            torch.log10(tokens.std(2) + _TINY) / 2 + 1,
-            (torch.log10(median) / 2 + 1).expand(shape[0], tokens.shape[1]),
+            (sign > 0).float().view(shape).mean(2),
+            mean[..., 0],
+            torch.log10(variance) / 2,
+            (square * apart).mean(2) / variance**1.5,
+            torch.log10((square * square).mean(2) / variance**2 + _TINY),
+            (usual / 4 + 1).expand(len(x), relative.shape[1]),
         )
-        return torch.cat([relative, logs, plain, relative.sort(2).values, torch.stack(measures, 2)], 2)
+        return torch.cat([relative, logs, plain, torch.stack(measures, 2)], 2)
 
 
 class Mixer(nn.Module):
@@ -78,7 +87,7 @@ class SliceModule(nn.Module):
     def __init__(self, outputs: int, width: int = WIDTH):
         super().__init__()
         self.patches = Patches()
-        self.embed = nn.Sequential(nn.Linear(4 * PATCH + _MEASURES, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.embed = nn.Sequential(nn.Linear(3 * PATCH + _MEASURES, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.layers = nn.Sequential(*(Mixer(width) for _ in range(LAYERS)))
         self.norm = nn.LayerNorm(2 * width)
         self.out = nn.Sequential(nn.Linear(2 * width, 128), nn.GELU(), nn.Linear(128, outputs))
