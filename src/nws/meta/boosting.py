@@ -22,6 +22,7 @@ _ROWS_PER_NET = 2  # that are learned from: four snapshots of the end of a train
 _LEAST_NETS = 10  # in a leaf
 _BINS = 63
 _RIDGE = 2.0  # on the values of leaves
+_LEAST_SKILL = 0.02  # of a block by itself, to be heard
 _SURE = 1e-4  # probabilities that blocks tell each other are at least this
 _STACK_C, _STACK_RIDGE = 0.05, 5.0  # how freely the stack may weigh blocks
 
@@ -36,8 +37,9 @@ class Boosting(Meta):
     rounds    trees per class; learning_rate what each adds; leaves of a tree
     features  share of a block's columns that each node chooses among
 
-    Fitted: `blocks_`, names of the blocks; `skill_` (blocks,), how much each knew by itself of held-out nets: 1 - log-loss / that
-    of the classes' shares, or R2 of a number; `gain_` (F,), how much the columns reduced the loss.
+    Fitted: `blocks_`, names of the blocks that knew anything; `skill_` (blocks,), how much each knew by itself of held-out nets:
+    1 - log-loss / that of the classes' shares, or R2 of a number, toned down where it was too sure; `gain_` (F,), how much each
+    column reduced the loss.
     """
 
     _learned = "skill_"
@@ -54,9 +56,9 @@ class Boosting(Meta):
     def __init__(
         self,
         reads: str = "tensors",
-        rounds: int = 80,
-        learning_rate: float = 0.08,
-        leaves: int = 12,
+        rounds: int = 50,
+        learning_rate: float = 0.12,
+        leaves: int = 8,
         features: float = 0.2,
         random_state: int = 0,
         regression: bool = False,
@@ -82,32 +84,34 @@ class Boosting(Meta):
         X, target, nets = X[kept], target[kept], nets[kept]
         blocks = self._blocks(X)
         fold = _folds(nets, target, self.regression, np.random.default_rng(self.random_state))
+        folds = np.unique(fold)
+        learn = _Learning(X, target, nets, len(blocks) * (len(folds) + 1), progress)
         answers = np.zeros((len(X), len(blocks), self._outputs))
-        steps, done = len(blocks) * (len(np.unique(fold)) + 1), 0
         for b, columns in enumerate(blocks.values()):
-            for k in np.unique(fold):
-                part = self._grown(X, target, nets, fold != k, columns, (b, int(k)))
-                answers[fold == k, b] = self._said(part, X[fold == k])
-                done += 1
-                if progress:
-                    progress(done, steps, 0.0)
-        grown, base, gain = [], [], np.zeros(self.n_features_in_)
+            for k in folds:
+                trees, base = self._grown(learn, fold != k, columns, (b, int(k)))
+                said = Forest.of(trees).sums(X[fold == k], self._outputs) + base
+                answers[fold == k, b] = self._answers(said)
+        skill = _skill(answers, target, self.regression)
+        # Blocks that know nothing of nets that were held out would shout down the others.
+        kept = skill > _LEAST_SKILL if (skill > _LEAST_SKILL).any() else skill == skill.max()
+        self._learn_all(learn, {name: blocks[name] for name, k in zip(blocks, kept) if k})
+        self._stack(answers[:, kept], target, nets)
+        self.skill_ = skill[kept]
+        return self
+
+    def _learn_all(self, learn: _Learning, blocks: Mapping[str, np.ndarray]) -> None:
+        """The trees that answer later: they learn from all rows."""
+        grown, base, self.gain_ = [], [], np.zeros(self.n_features_in_)
         for b, columns in enumerate(blocks.values()):
-            trees, begun = self._grown(X, target, nets, np.ones(len(X), bool), columns, (b, len(X)))
+            trees, begun = self._grown(learn, np.ones(len(learn.X), bool), columns, (len(learn.X), b))
             grown += [(nodes, b * self._outputs + output, columns) for nodes, output, _ in trees]
             base.append(begun)
             for nodes, _, _ in trees:
                 inner = nodes[~nodes["is_leaf"].astype(bool)]
-                np.add.at(gain, columns[inner["feature_idx"]], inner["gain"])
-            done += 1
-            if progress:
-                progress(done, steps, 0.0)
+                np.add.at(self.gain_, columns[inner["feature_idx"]], inner["gain"])
         self.blocks_ = tuple(blocks)
         self.forest_, self.base_ = Forest.of(grown), np.concatenate(base)
-        self._stack(answers, target, nets)
-        self.gain_ = gain
-        self.skill_ = _skill(answers, target, self.regression)
-        return self
 
     def _blocks(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Block -> its columns, without those that are the same in all rows."""
@@ -119,12 +123,13 @@ class Boosting(Meta):
         return {name: columns for name, columns in blocks.items() if len(columns)} or {"all": np.arange(1)}
 
     def _grown(
-        self, X: np.ndarray, target: np.ndarray, nets: np.ndarray, rows: np.ndarray, columns: np.ndarray, key: tuple[int, int]
+        self, learn: _Learning, rows: np.ndarray, columns: np.ndarray, key: tuple[int, int]
     ) -> tuple[list[tuple[Any, int, np.ndarray]], np.ndarray]:
         """Trees that learned from some rows, as (nodes, output, columns), and what they add to (outputs,)."""
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-        y = target[rows]
+        learn.step()
+        y = learn.target[rows]
         if self.regression:
             kind, known = HistGradientBoostingRegressor, np.array([0])
         else:
@@ -133,7 +138,7 @@ class Boosting(Meta):
         if len(known) == 1 and not self.regression:
             base[known] = 0.0
             return [], base
-        per_net = len(y) / len(np.unique(nets[rows]))
+        per_net = len(y) / len(np.unique(learn.nets[rows]))
         model = kind(
             learning_rate=self.learning_rate,
             max_iter=self.rounds,
@@ -144,17 +149,13 @@ class Boosting(Meta):
             max_bins=_BINS,
             early_stopping=False,
             random_state=int(np.random.SeedSequence([int(self.random_state), *key]).generate_state(1)[0]),
-        ).fit(X[np.ix_(rows, columns)], y)
+        ).fit(learn.X[np.ix_(rows, columns)], y)
         begun = np.ravel(model._baseline_prediction)
         # Of two classes there is one tree, for the second.
         outputs = known if len(begun) == len(known) else known[1:]
         base[known] = 0.0
         base[outputs] = begun
         return [(tree.nodes, int(outputs[k]), columns) for each in model._predictors for k, tree in enumerate(each)], base
-
-    def _said(self, part: tuple[list[tuple[Any, int, np.ndarray]], np.ndarray], X: np.ndarray) -> np.ndarray:
-        trees, base = part
-        return self._answers(Forest.of(trees).sums(X, self._outputs) + base)
 
     def _answers(self, raw: np.ndarray) -> np.ndarray:
         """What a block tells the stack: logarithms of probabilities, or the number: (..., outputs) -> the same shape."""
@@ -225,6 +226,19 @@ class Boosting(Meta):
             setattr(self, f"{name}_", arrays[name])
 
 
+class _Learning:
+    """What a fit learns from: rows (n, F), targets (n,), nets (n,); and whoever hears how far it is."""
+
+    def __init__(self, X: np.ndarray, target: np.ndarray, nets: np.ndarray, steps: int, progress: Progress | None):
+        self.X, self.target, self.nets = X, target, nets
+        self._steps, self._done, self._progress = steps, 0, progress
+
+    def step(self) -> None:
+        self._done += 1
+        if self._progress:
+            self._progress(self._done, self._steps, 0.0)
+
+
 def _thinned(nets: np.ndarray) -> np.ndarray:
     """Rows to learn from, in rising order: of each net `_ROWS_PER_NET`, spread evenly over its own."""
     order = np.argsort(nets, kind="stable")
@@ -248,12 +262,16 @@ def _folds(nets: np.ndarray, target: np.ndarray, regression: bool, rng: np.rando
 
 
 def _skill(answers: np.ndarray, target: np.ndarray, regression: bool) -> np.ndarray:
-    """Of each block of answers (n, blocks, outputs) about held-out nets: (blocks,)."""
-    if regression:
-        return np.asarray(1 - np.square(answers[..., 0] - target[:, None]).mean(0) / target.var())
-    shares = np.bincount(target) / len(target)
-    prior = -np.log(shares[target]).mean()
-    return np.asarray(1 + answers[np.arange(len(target)), :, target].mean(0) / prior)
+    """Of each block of answers (n, blocks, outputs) about held-out nets, as they are or toned down: (blocks,)."""
+    found = []
+    for tone in (1, 0.5, 0.25):
+        if regression:
+            found.append(1 - np.square(tone * answers[..., 0] - target[:, None]).mean(0) / target.var())
+        else:
+            shares = np.bincount(target) / len(target)
+            said = log_softmax(tone * answers, axis=2)[np.arange(len(target)), :, target]
+            found.append(1 + said.mean(0) / -np.log(shares[target]).mean())
+    return np.max(found, axis=0)
 
 
 def by_slot(meta: Boosting) -> Iterator[tuple[str, float]]:

@@ -79,7 +79,7 @@ def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
         layouts = zoo.layouts(nets)
         if len(layouts) > 1:
             raise NwsError(
-                f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, or dmc on slices"
+                f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, tensors or dmc on slices"
             )
     stored = table["split"].to_numpy() if task.split == "stored" else None
     return Question(task, target, name, meta, where, nets, y, stored, tuple(notes))
