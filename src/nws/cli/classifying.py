@@ -62,8 +62,8 @@ Where = Annotated[
 Metas = Annotated[
     str | None,
     Parameter(
-        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, tensors (whole nets of any "
-        "architecture), slices and slice-net (--slice), dmc; default: the SVMs (the 480 ones read whole nets of one architecture only)."
+        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, tensors (any whole nets), "
+        "slices and slice-net (--slice), dmc; default: the SVMs (the 480 ones read whole nets of one architecture only)."
     ),
 ]
 Models = Annotated[
