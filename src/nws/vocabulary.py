@@ -4,7 +4,10 @@ tests/test_refusals.py holds them equal to what there is.
 """
 
 WORKERS_NEED = ("nws.meta", "nws.tasks.rounds")  # modules, imported before a worker starts
-META_CLASSIFIERS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480", "tensors", "dmc")  # nws.meta.METAS
+META_CLASSIFIERS = (
+    *("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480"),
+    *("tensors", "slices", "slice-net", "dmc"),
+)  # nws.meta.METAS
 EDGE_READERS = ("norm-threshold", "edge-boosting")  # nws.meta.EDGE_READERS: of targets with a value per edge
 FIGURES = (*(f"figure{number}" for number in range(1, 22)), "numbers")  # nws.gallery.FIGURES
 MEASURED = ("test_accuracy", "train_accuracy", "validation_accuracy")  # nws.zoo.targets.MEASURED; a family may have others

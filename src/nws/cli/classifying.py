@@ -65,10 +65,9 @@ Where = Annotated[
 Metas = Annotated[
     str | None,
     Parameter(
-        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, tensors, dmc; default: "
-        "the SVMs (the 480 ones read whole nets of one architecture only; tensors those of any, and takes longer). Of masks: "
-        + ", ".join(EDGE_READERS)
-        + "."
+        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, tensors (any whole nets), "
+        "slices and slice-net (--slice), dmc; default: the SVMs (the 480 ones read whole nets of one architecture only). "
+        f"Of masks: {', '.join(EDGE_READERS)}."
     ),
 ]
 Models = Annotated[

@@ -18,6 +18,8 @@ from nws.meta.edges import EDGE_READERS
 from nws.meta.heads import MultiDMC
 from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
+from nws.meta.slice_boosting import SliceBoosting
+from nws.meta.slice_net import SliceNet
 from nws.meta.svm import SVM
 
 __all__ = [
@@ -44,6 +46,8 @@ METAS: dict[str, Callable[..., Meta]] = {
     "svm-linear-480": partial(SVM, kernel="linear", reads="layer-statistics"),
     "svm-rbf-480": partial(SVM, kernel="rbf", reads="layer-statistics"),
     "tensors": partial(Boosting, reads="tensors"),
+    "slices": SliceBoosting,
+    "slice-net": SliceNet,
     "dmc": DMC,
 }
 

@@ -20,10 +20,12 @@ from nws.errors import NwsError, unknown
 from nws.meta.boosting import Boosting
 from nws.meta.contract import Meta
 from nws.meta.dmc import DMC
+from nws.meta.slice_boosting import SliceBoosting
+from nws.meta.slice_net import SliceNet
 from nws.meta.svm import SVM
 
 FORMAT, VERSION = "nws-meta", 1
-KINDS: dict[str, type[Meta]] = {"SVM": SVM, "Boosting": Boosting, "DMC": DMC}
+KINDS: dict[str, type[Meta]] = {"SVM": SVM, "Boosting": Boosting, "SliceBoosting": SliceBoosting, "SliceNet": SliceNet, "DMC": DMC}
 _LARGEST_JSON = 64 << 20
 _LARGEST_SLICE = 10**9
 

@@ -20,6 +20,7 @@ class Representation:
     sliced      whether it can be made of a slice, without knowing where in the net that lies
     own_length  weights it is made of where a task leaves that open; None: the whole part
     seconds     what a round of learning from it takes, a guess until one was measured
+    ends        whether the first and the last weights are among the slices it learns from, as they are among those of a test
     blocks      name -> columns (k,) of a table that belong together, such as those of the first layer; empty: there are none
     """
 
@@ -28,6 +29,7 @@ class Representation:
     sliced = True
     own_length: int | None = None
     seconds = 1.0
+    ends = False
     blocks: Mapping[str, np.ndarray] = {}
 
     def __repr__(self) -> str:
@@ -116,7 +118,7 @@ class Weights(Representation):
         return x
 
 
-REPRESENTATIONS: Mapping[str, Representation] = {
+REPRESENTATIONS: dict[str, Representation] = {
     r.name: r for r in (Statistics(), LayerStatistics(), Tensors(), Tensors(without=("relations",)), Weights())
 }
 

@@ -113,6 +113,8 @@ class Inputs:
         else:
             vectors = theta[:, layout.part(where.part)]
             starts = self._starts(net, vectors.shape[1], where.slice_length, test)
+            if shown.ends and not test:
+                starts[0], starts[-1] = 0, vectors.shape[1] - where.slice_length
             found = shown.of_slices(np.stack([vectors[:, a : a + where.slice_length] for a in starts], 1))  # of (S, K, L)
         return found.reshape(-1, found.shape[-1])
 
