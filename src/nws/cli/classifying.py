@@ -13,7 +13,7 @@ from nws.errors import NwsError, imported
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
 from nws.processes import preloading
-from nws.vocabulary import MEASURED, META_CLASSIFIERS, WORKERS_NEED
+from nws.vocabulary import MEASURED, META_CLASSIFIERS, STEPPED, WORKERS_NEED
 
 if TYPE_CHECKING:
     from nws.tasks.protocol import Results, Task
@@ -62,7 +62,7 @@ Where = Annotated[
 Metas = Annotated[
     str | None,
     Parameter(
-        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc; default: the SVMs "
+        help=f"Meta-classifiers, comma between: {', '.join(META_CLASSIFIERS)}; default: the SVMs "
         "(the 480 ones read whole nets of one architecture only)."
     ),
 ]
@@ -93,7 +93,10 @@ def classify(
     where: Where = None,
     steps: Annotated[
         int,
-        Parameter(help="Most training steps of the DMC. 200 take minutes per round on a CPU; the paper trains for about 125,000."),
+        Parameter(
+            help=f"Most training steps of {', '.join(STEPPED)}. 200 of the DMC take minutes per round on a CPU; the paper trains "
+            "it for about 125,000."
+        ),
     ] = 200,
     workers: Workers = None,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
@@ -117,7 +120,7 @@ def classify(
     }
     tasks = _tasks(opened, properties, options)
     metas = _metas(opened, meta, model or [], isinstance(length, int))
-    settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
+    settings, processes = {name: {"max_steps": steps} for name in STEPPED}, workers or threads.cores()
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
     from nws import terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn

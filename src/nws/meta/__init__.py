@@ -13,12 +13,33 @@ from typing import Any
 from nws.errors import unknown
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
+from nws.meta.graph import GraphReader
 from nws.meta.heads import MultiDMC
+from nws.meta.probes import ProbesReader
 from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
+from nws.meta.sets import DeepSets, SetTransformer
 from nws.meta.svm import SVM
 
-__all__ = ["DMC", "METAS", "READS", "SVM", "Meta", "MultiDMC", "Reader", "TorchReader", "load", "make", "named", "reader", "save"]
+__all__ = [
+    "DMC",
+    "METAS",
+    "READS",
+    "SVM",
+    "DeepSets",
+    "GraphReader",
+    "Meta",
+    "MultiDMC",
+    "ProbesReader",
+    "Reader",
+    "SetTransformer",
+    "TorchReader",
+    "load",
+    "make",
+    "named",
+    "reader",
+    "save",
+]
 
 METAS: dict[str, Callable[..., Meta]] = {
     "svm-linear-16": partial(SVM, kernel="linear", reads="statistics"),
@@ -26,6 +47,10 @@ METAS: dict[str, Callable[..., Meta]] = {
     "svm-linear-480": partial(SVM, kernel="linear", reads="layer-statistics"),
     "svm-rbf-480": partial(SVM, kernel="rbf", reads="layer-statistics"),
     "dmc": DMC,
+    "graph": GraphReader,
+    "probes": ProbesReader,
+    "deepsets": DeepSets,
+    "set-transformer": SetTransformer,
 }
 
 

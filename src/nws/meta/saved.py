@@ -19,10 +19,13 @@ from nws.atomic import write_whole
 from nws.errors import NwsError, unknown
 from nws.meta.contract import Meta
 from nws.meta.dmc import DMC
+from nws.meta.graph import GraphReader
+from nws.meta.probes import ProbesReader
+from nws.meta.sets import DeepSets, SetTransformer
 from nws.meta.svm import SVM
 
 FORMAT, VERSION = "nws-meta", 1
-KINDS: dict[str, type[Meta]] = {"SVM": SVM, "DMC": DMC}
+KINDS: dict[str, type[Meta]] = {kind.__name__: kind for kind in (SVM, DMC, GraphReader, ProbesReader, DeepSets, SetTransformer)}
 _LARGEST_JSON = 64 << 20
 _LARGEST_SLICE = 10**9
 

@@ -204,9 +204,10 @@ def fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: O
     x = inputs.rows(fitted.representation, question.learned, drawn.train, test=False)
     y = question.labels(drawn.train).ravel()  # as the rows: net by net, snapshot by snapshot, as often as there are slices
     y = np.repeat(y, len(x) // len(y))
-    if fitted.representation.table:
+    if not hasattr(fitted, "max_steps") and fitted.representation.table:
         return fitted.fit(x, y)
-    fitted.set_params(slice_length=question.where.slice_length)
+    if "slice_length" in fitted.get_params():
+        fitted.set_params(slice_length=question.where.slice_length)
     return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"))
 
 
