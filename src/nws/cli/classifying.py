@@ -70,6 +70,13 @@ Models = Annotated[
     list[str] | None,
     Parameter(negative="", help="Your own estimator of scikit-learn, as module:name (docs/readers.md); may be repeated."),
 ]
+Steps = Annotated[
+    int,
+    Parameter(
+        help=f"Most training steps of {', '.join(STEPPED)}. 200 of the DMC take minutes per round on a CPU; the paper trains it for "
+        "about 125,000."
+    ),
+]
 _SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 
 
@@ -91,13 +98,7 @@ def classify(
     without: Without = None,
     without_at: WithoutAt = "test",
     where: Where = None,
-    steps: Annotated[
-        int,
-        Parameter(
-            help=f"Most training steps of {', '.join(STEPPED)}. 200 of the DMC take minutes per round on a CPU; the paper trains "
-            "it for about 125,000."
-        ),
-    ] = 200,
+    steps: Steps = 200,
     workers: Workers = None,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
     as_json: Json = False,

@@ -95,8 +95,11 @@ def batches(rows: Sequence[Placed]) -> Iterator[tuple[Function, dict[str, Any], 
 @lru_cache(maxsize=64)  # modules hold weights of their own
 def function(config: Config) -> Function:
     """What the nets of this config compute, in evaluation mode."""
+    import torch
+
     family = family_of(config)
-    net = family.module(config).eval().requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):  # its own initialization must not disturb the reader's random numbers
+        net = family.module(config).eval().requires_grad_(False)
     layers = [name for name, m in net.named_modules() if any(p.dim() > 1 for p in m.parameters(recurse=False))]
     return Function(net, family.domain(config)[0], tuple(layers[:-1]))
 
