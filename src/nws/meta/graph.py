@@ -61,7 +61,8 @@ class Sweep(nn.Module):
         B, K, to, source = waves.shape
         summed = waves.reshape(B, K * to, source) @ n  # (B, K * to, d)
         weight = (self.edge + self.own[slot])[:K]
-        return self.message(torch.einsum("bktd,kd->btd", summed.view(B, K, to, -1), weight) / math.sqrt(source))
+        # Not by einsum, which makes a batch of d tiny products of this.
+        return self.message((summed.view(B, K, to, -1) * weight.unsqueeze(1)).sum(1) / math.sqrt(source))
 
     def remember(self, node: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         shape = state.shape
@@ -163,7 +164,7 @@ class GraphReader(Deep):
     def __init__(
         self,
         width: int = 64,
-        frequencies: int = 16,
+        frequencies: int = 8,
         backward: bool = False,
         epochs: int = 60,
         batch_size: int = 32,

@@ -40,7 +40,9 @@ def _channels(w: Any, piece: Piece) -> list[Any]:
     """(B, units, inputs, W) -> C times (B, units, inputs)."""
     if piece.channels == w.shape[-1]:
         return list(w.unbind(-1))
-    return [w.mean(-1), w.std(-1, unbiased=False), w[..., w.shape[-1] // 2]]
+    w = w.contiguous()
+    mean = w.mean(-1)
+    return [mean, (w - mean.unsqueeze(-1)).square().mean(-1).sqrt(), w[..., w.shape[-1] // 2]]
 
 
 def nodes(theta: Any, step: Step) -> tuple[Any, list[bool]]:
