@@ -73,8 +73,8 @@ Models = Annotated[
 Steps = Annotated[
     int,
     Parameter(
-        help=f"Most training steps of {', '.join(STEPPED)}. 200 of the DMC take minutes per round on a CPU; the paper trains it for "
-        "about 125,000."
+        help=f"Most training steps of {', '.join(STEPPED)}. 200 of the DMC take minutes per round on a CPU; the paper trains "
+        "it for about 125,000."
     ),
 ]
 _SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")

@@ -14,7 +14,7 @@ import numpy as np
 
 from nws.errors import NwsError, unknown
 from nws.families import CNN2020, Family
-from nws.families.space import Property, Space
+from nws.families.space import Config, Property, Space
 from nws.layout import Layout
 from nws.net import Net, at_snapshots
 from nws.recorded import Recorded
