@@ -15,9 +15,12 @@ from nws.meta.boosting import Boosting
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
 from nws.meta.edges import EDGE_READERS
+from nws.meta.graph import GraphReader
 from nws.meta.heads import MultiDMC
+from nws.meta.probes import ProbesReader
 from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
+from nws.meta.sets import DeepSets, SetTransformer
 from nws.meta.slice_boosting import SliceBoosting
 from nws.meta.slice_net import SliceNet
 from nws.meta.svm import SVM
@@ -29,9 +32,13 @@ __all__ = [
     "READS",
     "SVM",
     "Boosting",
+    "DeepSets",
+    "GraphReader",
     "Meta",
     "MultiDMC",
+    "ProbesReader",
     "Reader",
+    "SetTransformer",
     "TorchReader",
     "load",
     "make",
@@ -49,6 +56,10 @@ METAS: dict[str, Callable[..., Meta]] = {
     "slices": SliceBoosting,
     "slice-net": SliceNet,
     "dmc": DMC,
+    "graph": GraphReader,
+    "probes": ProbesReader,
+    "deepsets": DeepSets,
+    "set-transformer": SetTransformer,
 }
 
 
