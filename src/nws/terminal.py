@@ -310,3 +310,23 @@ def _reading(row: Any) -> str:
         return f"AUC {row.auc:.2f}"
     r2 = "none" if row.r2 is None else f"{row.r2:.2f} ({row.r2_low:.2f} to {row.r2_high:.2f})"
     return f"R2 {r2}" + ("" if row.tau is None else f", tau {row.tau:.2f}")
+
+
+def related(rows: Sequence[Any]) -> Table:
+    """The table of `nws benchmark related`: rows are `nws.benchmark.related.Row`."""
+    shown = _table("the questions of later papers, on our zoos")
+    shown.add_column("", overflow="fold")
+    for heading in ("found", "95% interval", "weights", "seconds"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    before = None
+    for row in rows:
+        if (row.task, row.images) != before:
+            shown.add_section()
+            shown.add_row(f"[bold]{escape(row.task)}, {escape(row.images)}[/]")
+            before = row.task, row.images
+        style = ".1%" if row.metric in ("accuracy", "majority") else ".3f"
+        value = "none" if row.value is None else f"{row.metric} {row.value:{style}}"
+        interval = "" if row.low is None or row.high is None else f"{row.low:{style}} to {row.high:{style}}"
+        weights = "" if row.parameters is None else f"{row.parameters:,}"
+        shown.add_row(f"  {escape(row.model)}", value, interval, weights, f"{row.seconds:,.1f}")
+    return shown

@@ -4,8 +4,10 @@ zoos.py      which zoos each scale needs; made once (training) or from a fresh s
 tracks.py    what is asked: seen and unseen options, slices, numbers, ablations
 scoring.py   one reader on one question: learned from one zoo, tested on another
 read.py      nws benchmark read: all of them, resumable, one row each
+related.py   nws benchmark related: the questions of later papers; vectors.py has its baselines
 """
 
 from nws.benchmark.read import benchmark_read
+from nws.benchmark.related import benchmark_related
 
-__all__ = ["benchmark_read"]
+__all__ = ["benchmark_read", "benchmark_related"]

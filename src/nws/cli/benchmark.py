@@ -1,4 +1,4 @@
-"""The benchmarks of readers: benchmark read."""
+"""The benchmarks of readers: benchmark read, benchmark related."""
 
 from __future__ import annotations
 
@@ -64,3 +64,41 @@ def read(
         print_json([{**row.to_dict(), "scale": scale, "seed": seed} for row in rows])
     else:
         terminal.out.print(terminal.readings(rows))
+
+
+@benchmark.command
+def related(
+    *,
+    scale: Annotated[
+        Literal["tiny", "small", "paper"], Parameter(help="How large: tiny takes minutes, small an hour, paper days.")
+    ] = "small",
+    tasks: Annotated[
+        str | None, Parameter(help="Only tasks that begin so, comma between: INR, KAN INR, KAN accuracy, KAN pruning mask, ResNet.")
+    ] = None,
+    models: Annotated[
+        str | None,
+        Parameter(help="Readers, comma between: majority, mean, mlp, rendering + svm, or names of --meta; default: all."),
+    ] = None,
+    seeds: Annotated[int, Parameter(help="Trainings of each reader.")] = 3,
+    out: Annotated[Path, Parameter(help="Folder that keeps zoos, rows and models.")] = Path("benchmark-related"),
+    data: Annotated[Path | None, Parameter(help="Folder with the image sets; default: $NWS_DATA, then the user's cache.")] = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """The questions of later papers, on zoos that are made here: which picture is a net, how accurate is it, what would be pruned?
+
+    Ctrl-C stops it cleanly; the same command goes on.
+    """
+    positive(seeds=seeds, workers=workers)
+    from nws import terminal
+    from nws.benchmark import benchmark_related
+
+    chosen = {
+        name: [one.strip() for one in text.split(",")] if text else [] for name, text in (("tasks", tasks), ("models", models))
+    }
+    with terminal.progress(quiet=as_json) as on_progress:
+        rows = benchmark_related(out, scale=scale, seeds=seeds, workers=workers, data=data, on_progress=on_progress, **chosen)
+    if as_json:
+        print_json([{**row.to_dict(), "scale": scale} for row in rows])
+    else:
+        terminal.out.print(terminal.related(rows))
