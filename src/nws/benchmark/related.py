@@ -25,6 +25,7 @@ from nws.tasks.protocol import Result, Task
 from nws.zoo import Zoo
 
 SEED, COPIES = 2020, 4
+FEWEST = 50  # nets for an MLP, which sets a tenth aside to know when to stop
 STRUCTURED = ("deepsets", "set-transformer", "graph", "probes")
 
 
@@ -178,13 +179,13 @@ def _readers(q: Question, zoo: Zoo) -> Iterator[tuple[str, Any]]:
         "majority" if q.classes else "mean",
         OfVectors(DummyClassifier(strategy="most_frequent") if q.classes else DummyRegressor()),
     )
-    if len(zoo.layouts()) == 1:
+    if len(zoo.layouts()) == 1 and len(zoo) >= FEWEST:
         kind = MLPClassifier if q.classes else MLPRegressor
         mlp = make_pipeline(StandardScaler(), kind(hidden_layer_sizes=(256, 256), early_stopping=True, max_iter=100))
         layout = zoo.layout(zoo.numbers()[0])
         orders = np.stack([layout.permutation(np.random.default_rng([SEED, k])) for k in range(COPIES)])
         yield "mlp", OfVectors(mlp)
-        yield "mlp, permuted copies", OfVectors(Permuted(mlp, orders))
+        yield "mlp-permuted", OfVectors(Permuted(mlp, orders))
     yield "dmc", "dmc"
     for name in ("tensors", *STRUCTURED):
         if name in METAS:
