@@ -1,15 +1,15 @@
-"""Commands that train nets into a zoo: sample."""
+"""Commands that train nets into a zoo: sample, here and now; submit, by a batch system."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from nws import families
-from nws.cli.app import Json, ZooPath, app, named, positive, property_values
+from nws.cli.app import Json, ZooPath, app, beside, named, positive, print_json, property_values
 from nws.cli.zoos import show_summary
 from nws.families import FAMILIES
 from nws.families.cnn2020 import PROPERTIES
@@ -37,6 +37,11 @@ _HELP = {
     "engine": "What computes the training steps; auto: native where built, else torch, never the GPU.",
     "share": "K/N: of N processes that fill this zoo together, the K-th: its nets come first, then what others left. "
     "Default: this task's place in SLURM's job array.",
+    "jobs": "How many tasks the job array has. Each takes its share first, then what others left.",
+    "time": "Wall time of each task: 4h, 1h30m, 2d, or as SLURM writes it.",
+    "cores": "Processes of each task, a core each; they share the images in memory.",
+    "sbatch": "A further option of sbatch, e.g. --sbatch partition=short; may be repeated.",
+    "dry_run": "Print the script for sbatch, and change nothing.",
     "until": "When to stop: 4h, 1h30m, 17:30 ...; nothing is begun that would not fit. Default: the end of SLURM's job.",
 }
 
@@ -57,6 +62,17 @@ class Nets:
     limit_test: Annotated[int | None, Parameter(help=_HELP["limit_test"])] = None
     data: Annotated[Path | None, Parameter(help=_HELP["data"])] = None
     narrow: Annotated[list[str] | None, Parameter(name="--set", negative="", help=_HELP["narrow"])] = None
+
+    def options(self) -> list[str]:
+        """What was asked for beyond the defaults, as options of `nws sample`."""
+        words = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                name = "--set" if field.name == "narrow" else f"--{field.name.replace('_', '-')}"
+                values = value if isinstance(value, list) else [value.resolve() if isinstance(value, Path) else value]
+                words += [word for each in values for word in (name, str(each))]
+        return words
 
     def drawn_from(self) -> Space:
         """The space that nets are drawn from."""
@@ -124,3 +140,47 @@ def sample(
         terminal.console.print(f"{zoo}: {left} of {len(hps)} nets are left: the same command goes on")
     if as_json or not left:
         show_summary(opened, as_json)
+
+
+@app.command
+def submit(
+    zoo: ZooPath,
+    /,
+    *,
+    wanted: Nets = Nets(),
+    jobs: Annotated[int, Parameter(help=_HELP["jobs"])] = 10,
+    time: Annotated[str, Parameter(help=_HELP["time"])] = "4h",
+    workers: Annotated[int, Parameter(help=_HELP["cores"])] = 4,
+    engine: Annotated[Literal["auto", "native", "torch"], Parameter(help=_HELP["engine"])] = "auto",
+    sbatch: Annotated[list[str] | None, Parameter(negative="", help=_HELP["sbatch"])] = None,
+    dry_run: Annotated[bool, Parameter(negative="", help=_HELP["dry_run"])] = False,
+    as_json: Json = False,
+) -> None:
+    """Train nets into a zoo by a job array of SLURM: `nws sample ZOO` in many tasks. `nws info ZOO` tells how far they are.
+
+    The zoo is made at once, so that mistakes are refused before the jobs wait in the queue. The same command once more adds jobs.
+    """
+    from nws import sampling, slurm, terminal
+
+    positive(jobs=jobs, workers=workers)
+    if not dry_run:
+        space, hps, sets, schedule = wanted.planned()
+        left = len(sampling.prepare(zoo, hps, sets, schedule, space).missing(range(len(hps))))
+        if not left:
+            terminal.console.print(f"{zoo}: all {len(hps)} nets are done")
+            return
+        jobs = min(jobs, left)
+    else:
+        wanted.drawn_from()
+    command = [*slurm.python(), "sample", str(zoo.resolve()), *wanted.options(), "--workers", str(workers), "--engine", engine]
+    array = slurm.Array(command, beside(zoo, "slurm").resolve(), f"nws-{zoo.resolve().name}", jobs, workers, time, sbatch or ())
+    if dry_run:
+        print(array.script(), end="")
+        return
+    number = array.submit()
+    if as_json:
+        print_json({"job": number, "jobs": jobs, "script": str(array.folder / "job.sh")})
+    else:
+        terminal.console.print(
+            f"job {number}: {jobs} tasks of {workers} cores; `nws info {zoo}` tells how far, `scancel {number}` ends it"
+        )
