@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from nws import families
 from nws.cli.app import Json, ZooPath, app, beside, named, positive, print_json, property_values
 from nws.cli.zoos import show_summary
+from nws.errors import NwsError
 from nws.families import FAMILIES
 from nws.families.cnn2020 import PROPERTIES
 from nws.families.space import Space
@@ -35,6 +36,8 @@ _HELP = {
     "narrow": f"Values to draw a property from, e.g. --set optimizer=adam,rmsprop; may be repeated. cnn2020 has {_OPTIONS}",
     "workers": "Processes, default: one per core; with --engine gpu: nets side by side, default: 32.",
     "engine": "What computes the training steps; auto: native where built, else torch, never the GPU.",
+    "runner": "Who trains: processes of this machine, or the tasks of a Ray cluster (needs nws[ray]).",
+    "address": "Of the Ray cluster: auto for the one of this host, or ray://HOST:PORT; default: one is started here.",
     "share": "K/N: of N processes that fill this zoo together, the K-th: its nets come first, then what others left. "
     "Default: this task's place in SLURM's job array.",
     "jobs": "How many tasks the job array has. Each takes its share first, then what others left.",
@@ -107,6 +110,8 @@ def sample(
     wanted: Nets = Nets(),
     workers: Annotated[int | None, Parameter(help=_HELP["workers"])] = None,
     engine: Annotated[Literal["auto", "native", "torch", "gpu"], Parameter(help=_HELP["engine"])] = "auto",
+    runner: Annotated[Literal["processes", "ray"], Parameter(help=_HELP["runner"])] = "processes",
+    address: Annotated[str | None, Parameter(help=_HELP["address"])] = None,
     share: Annotated[str | None, Parameter(help=_HELP["share"])] = None,
     until: Annotated[str | None, Parameter(help=_HELP["until"])] = None,
     as_json: Json = False,
@@ -117,8 +122,11 @@ def sample(
     """
     from nws import sampling, terminal
     from nws.shift import Shift, Stopped, on_duty
+    from nws.train.runners.on_ray import Ray
 
     shift = Shift.of(share, until)
+    if address and runner != "ray":
+        raise NwsError("--address is for --runner ray: give both, or neither")
     positive(workers=workers)
     space, hps, sets, schedule = wanted.planned()
     for note in sampling.cautions(hps, sets, schedule, engine):
@@ -131,9 +139,12 @@ def sample(
         return
     if left < len(hps):
         terminal.console.print(f"{zoo}: going on after {len(hps) - left} of {len(hps)} nets")
+    how: dict[str, Any] = {"workers": workers, "engine": engine, "shift": shift}
+    if runner == "ray":
+        how["runner"] = Ray(address, workers)
     try:
         with on_duty(shift), terminal.SamplingBar(len(hps), len(hps) - left) as bar:
-            sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=bar)
+            sampling.fill(opened, hps, sets, schedule, on_progress=bar, **how)
     except Stopped as why:
         terminal.console.print(f"{zoo}: {why}; what is finished is kept")
     if left := len(opened.missing(range(len(hps)))):
