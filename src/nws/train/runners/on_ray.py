@@ -82,7 +82,7 @@ class _Run:
     def fill(self, coming: Iterator[Block], workers: int) -> bool:
         """Hand out tasks until there are enough; False when no job is left."""
         while len(self.pending) < AHEAD * workers:
-            some = [(self.again.pop(),)] if self.again else self._next(coming)
+            some: list[Block] = [(self.again.pop(),)] if self.again else self._next(coming)
             if not some:
                 return False
             names = {block[0].hp.dataset for block in some}
