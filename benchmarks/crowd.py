@@ -3,9 +3,9 @@
     python benchmarks/crowd.py kills --times 200      about 5 minutes on two cores
     python benchmarks/crowd.py pair --times 3         about 3 minutes
 
-`kills` has eight processes fill one zoo, kills random ones with signal 9 and starts others in their place. Every net must be there at
-the end, whole and the same as undisturbed, and few trained twice. `pair` compares the processor time that two processes take for one
-zoo with that of one alone. Results: docs/reliability.md.
+`kills` has eight processes fill one zoo, kills random ones with signal 9 and starts others in their place. Every net must be there
+at the end, whole and the same as undisturbed, and few trained twice. `pair` compares the processor time that two processes take for
+one zoo with that of one alone. Results: docs/reliability.md.
 """
 
 from __future__ import annotations
