@@ -101,6 +101,16 @@ def test_ones_own_share_comes_first_and_then_the_end_of_the_others(tmp_path):
     assert numbers[4:] == [11, 10, 9, 8, 3, 2, 1, 0]
 
 
+def test_few_claims_are_made_for_many_small_nets(tmp_path, monkeypatch):
+    made, whole = [], Claims._create
+    monkeypatch.setattr(Claims, "_create", lambda self, name: made.append(name) or whole(self, name))
+    with Claims(tmp_path, 2000, list, Shift()) as claimed:
+        for number in claimed.numbers():
+            claimed.done(number, 1e-3)
+    assert len(made) == len(set(made))
+    assert len(made) < 2000 / 64 + 60, "whole blocks but for the first and the last nets"
+
+
 def test_a_block_is_a_second_of_work_and_small_at_the_end(tmp_path):
     zoo = made(tmp_path / "zoo", 2000)
     with joined(zoo) as claimed:

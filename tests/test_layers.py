@@ -30,7 +30,7 @@ TIERS = (
     {"net", "device"},
     {"families"},
     {"dropout", "fitting", "layout", "recorded"},
-    {"atomic", "cells", "processes", "progress"},
+    {"atomic", "cells", "processes", "progress", "slurm"},
     {"shift"},
     {"errors", "processor", "threads", "vocabulary"},
 )

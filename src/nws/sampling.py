@@ -18,7 +18,7 @@ from nws.net import Net
 from nws.shift import Shift
 from nws.train import engines, native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
-from nws.train.runners import GivenUp, default_workers, train
+from nws.train.runners import GivenUp, Runner, default_workers, train
 from nws.zoo import TakenError, Zoo
 from nws.zoo.claims import Claims
 
@@ -41,6 +41,7 @@ def sample(
     limit_test: int | None = None,
     data: str | Path | None = None,
     engine: str = "auto",
+    runner: str | Runner = "auto",
     space: Space | None = None,
     on_progress: OnProgress | None = None,
 ) -> Zoo:
@@ -50,6 +51,7 @@ def sample(
     images   names or `ImageSet`s; a single one trains every net; None takes each net's own `dataset`
     seed     of initialization, batches, dropout and augmentation, and of what is drawn: a net is a function of (seed, number)
     engine   what computes the training steps: "auto" (native where it can, else torch), "native", "torch", or "gpu"
+    runner   who trains: "auto" (processes), or "ray", `nws.train.runners.Ray(address)`, for a cluster of Ray
     workers  processes of one thread each; None is one per core. On a GPU: nets side by side, None is 32
     share    "K/N": of N processes that fill this zoo, whichever host they are on, the K-th; its nets come first, then others'
     until    when to stop: "4h", "17:30"; what is not done then is left to the next call. Both are SLURM's where they are not given
@@ -72,12 +74,13 @@ def sample(
     configs = suited(configs, sets)
     schedule = Schedule(seed, snapshots or configs[0].family.snapshots, epochs)
     zoo = prepare(path, configs, sets, schedule, space)
+    how: dict[str, Any] = {"workers": workers, "engine": engine, "runner": runner, "shift": shift}
     if on_progress is not None:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=on_progress)
+        fill(zoo, configs, sets, schedule, **how, on_progress=on_progress)
         return zoo
     done = len(finished(zoo, len(configs)))
     with SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda progress: None) as bar:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=bar)
+        fill(zoo, configs, sets, schedule, **how, on_progress=bar)
     return zoo
 
 
@@ -185,7 +188,7 @@ def fill(
     *,
     workers: int | None = None,
     engine: str = "auto",
-    runner: str = "auto",
+    runner: str | Runner = "auto",
     shift: Shift | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> None:

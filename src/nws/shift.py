@@ -60,9 +60,8 @@ def parsed_share(text: str) -> tuple[int, int]:
 def seconds_until(text: str, now: datetime | None = None) -> float:
     """ "4h", "1h30m", "90s", "2d" -> seconds; "17:30" and "2026-11-25T17:30" -> seconds until then, local time."""
     text, now = text.strip(), now or datetime.now()
-    pieces = _PIECE.findall(text)
-    if pieces and not _PIECE.sub("", text).strip():
-        return sum(float(number) * _UNITS[unit] for number, unit in pieces)
+    if (seconds := seconds_of(text)) is not None:
+        return seconds
     try:
         if match := _CLOCK.fullmatch(text):
             then = now.replace(hour=int(match[1]), minute=int(match[2]), second=0, microsecond=0)
@@ -75,6 +74,12 @@ def seconds_until(text: str, now: datetime | None = None) -> float:
     if left <= 0:
         raise NwsError(f"--until {text}: that is over")
     return left
+
+
+def seconds_of(text: str) -> float | None:
+    """ "1h30m" -> 5400; None for what is no such text."""
+    pieces = _PIECE.findall(text)
+    return sum(float(number) * _UNITS[unit] for number, unit in pieces) if pieces and not _PIECE.sub("", text).strip() else None
 
 
 @contextlib.contextmanager

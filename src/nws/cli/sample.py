@@ -1,16 +1,17 @@
-"""Commands that train nets into a zoo: sample."""
+"""Commands that train nets into a zoo: sample, here and now; submit, by a batch system."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from nws import families
-from nws.cli.app import Json, ZooPath, app, named, positive, property_values
+from nws.cli.app import Json, ZooPath, app, beside, named, positive, print_json, property_values
 from nws.cli.zoos import show_summary
+from nws.errors import NwsError
 from nws.families import FAMILIES
 from nws.families.cnn2020 import PROPERTIES
 from nws.families.space import Space
@@ -35,8 +36,15 @@ _HELP = {
     "narrow": f"Values to draw a property from, e.g. --set optimizer=adam,rmsprop; may be repeated. cnn2020 has {_OPTIONS}",
     "workers": "Processes, default: one per core; with --engine gpu: nets side by side, default: 32.",
     "engine": "What computes the training steps; auto: native where built, else torch, never the GPU.",
+    "runner": "Who trains: processes of this machine, or the tasks of a Ray cluster (needs nws[ray]).",
+    "address": "Of the Ray cluster: auto for the one of this host, or ray://HOST:PORT; default: one is started here.",
     "share": "K/N: of N processes that fill this zoo together, the K-th: its nets come first, then what others left. "
     "Default: this task's place in SLURM's job array.",
+    "jobs": "How many tasks the job array has. Each takes its share first, then what others left.",
+    "time": "Wall time of each task: 4h, 1h30m, 2d, or as SLURM writes it.",
+    "cores": "Processes of each task, a core each; they share the images in memory.",
+    "sbatch": "A further option of sbatch, e.g. --sbatch partition=short; may be repeated.",
+    "dry_run": "Print the script for sbatch, and change nothing.",
     "until": "When to stop: 4h, 1h30m, 17:30 ...; nothing is begun that would not fit. Default: the end of SLURM's job.",
 }
 
@@ -57,6 +65,17 @@ class Nets:
     limit_test: Annotated[int | None, Parameter(help=_HELP["limit_test"])] = None
     data: Annotated[Path | None, Parameter(help=_HELP["data"])] = None
     narrow: Annotated[list[str] | None, Parameter(name="--set", negative="", help=_HELP["narrow"])] = None
+
+    def options(self) -> list[str]:
+        """What was asked for beyond the defaults, as options of `nws sample`."""
+        words = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                name = "--set" if field.name == "narrow" else f"--{field.name.replace('_', '-')}"
+                values = value if isinstance(value, list) else [value.resolve() if isinstance(value, Path) else value]
+                words += [word for each in values for word in (name, str(each))]
+        return words
 
     def drawn_from(self) -> Space:
         """The space that nets are drawn from."""
@@ -91,6 +110,8 @@ def sample(
     wanted: Nets = Nets(),
     workers: Annotated[int | None, Parameter(help=_HELP["workers"])] = None,
     engine: Annotated[Literal["auto", "native", "torch", "gpu"], Parameter(help=_HELP["engine"])] = "auto",
+    runner: Annotated[Literal["processes", "ray"], Parameter(help=_HELP["runner"])] = "processes",
+    address: Annotated[str | None, Parameter(help=_HELP["address"])] = None,
     share: Annotated[str | None, Parameter(help=_HELP["share"])] = None,
     until: Annotated[str | None, Parameter(help=_HELP["until"])] = None,
     as_json: Json = False,
@@ -101,8 +122,11 @@ def sample(
     """
     from nws import sampling, terminal
     from nws.shift import Shift, Stopped, on_duty
+    from nws.train.runners.on_ray import Ray
 
     shift = Shift.of(share, until)
+    if address and runner != "ray":
+        raise NwsError("--address is for --runner ray: give both, or neither")
     positive(workers=workers)
     space, hps, sets, schedule = wanted.planned()
     for note in sampling.cautions(hps, sets, schedule, engine):
@@ -115,12 +139,59 @@ def sample(
         return
     if left < len(hps):
         terminal.console.print(f"{zoo}: going on after {len(hps) - left} of {len(hps)} nets")
+    how: dict[str, Any] = {"workers": workers, "engine": engine, "shift": shift}
+    if runner == "ray":
+        how["runner"] = Ray(address, workers)
     try:
         with on_duty(shift), terminal.SamplingBar(len(hps), len(hps) - left) as bar:
-            sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=bar)
+            sampling.fill(opened, hps, sets, schedule, on_progress=bar, **how)
     except Stopped as why:
         terminal.console.print(f"{zoo}: {why}; what is finished is kept")
     if left := len(opened.missing(range(len(hps)))):
         terminal.console.print(f"{zoo}: {left} of {len(hps)} nets are left: the same command goes on")
     if as_json or not left:
         show_summary(opened, as_json)
+
+
+@app.command
+def submit(
+    zoo: ZooPath,
+    /,
+    *,
+    wanted: Nets = Nets(),
+    jobs: Annotated[int, Parameter(help=_HELP["jobs"])] = 10,
+    time: Annotated[str, Parameter(help=_HELP["time"])] = "4h",
+    workers: Annotated[int, Parameter(help=_HELP["cores"])] = 4,
+    engine: Annotated[Literal["auto", "native", "torch"], Parameter(help=_HELP["engine"])] = "auto",
+    sbatch: Annotated[list[str] | None, Parameter(negative="", help=_HELP["sbatch"])] = None,
+    dry_run: Annotated[bool, Parameter(negative="", help=_HELP["dry_run"])] = False,
+    as_json: Json = False,
+) -> None:
+    """Train nets into a zoo by a job array of SLURM: `nws sample ZOO` in many tasks. `nws info ZOO` tells how far they are.
+
+    The zoo is made at once, so that mistakes are refused before the jobs wait in the queue. The same command once more adds jobs.
+    """
+    from nws import sampling, slurm, terminal
+
+    positive(jobs=jobs, workers=workers)
+    if not dry_run:
+        space, hps, sets, schedule = wanted.planned()
+        left = len(sampling.prepare(zoo, hps, sets, schedule, space).missing(range(len(hps))))
+        if not left:
+            terminal.console.print(f"{zoo}: all {len(hps)} nets are done")
+            return
+        jobs = min(jobs, left)
+    else:
+        wanted.drawn_from()
+    command = [*slurm.python(), "sample", str(zoo.resolve()), *wanted.options(), "--workers", str(workers), "--engine", engine]
+    array = slurm.Array(command, beside(zoo, "slurm").resolve(), f"nws-{zoo.resolve().name}", jobs, workers, time, sbatch or ())
+    if dry_run:
+        print(array.script(), end="")
+        return
+    number = array.submit()
+    if as_json:
+        print_json({"job": number, "jobs": jobs, "script": str(array.folder / "job.sh")})
+    else:
+        terminal.console.print(
+            f"job {number}: {jobs} tasks of {workers} cores; `nws info {zoo}` tells how far, `scancel {number}` ends it"
+        )

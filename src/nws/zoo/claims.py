@@ -81,7 +81,7 @@ class Claims(Presence):
         while claimed and not self.over():
             claimed = False
             for number in self._pass():
-                if number in self._taken:
+                if number in self._taken or number in self._settled or any(number in nets for nets in self._blocks.values()):
                     continue
                 for given in self._claim(number):
                     if self.over():

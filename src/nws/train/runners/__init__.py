@@ -11,6 +11,7 @@ from nws.threads import cores
 from nws.train import engines
 from nws.train.loop import Job, Schedule
 from nws.train.runners.base import GivenUp, OnProgress, Runner, Training, blocks
+from nws.train.runners.on_ray import Ray
 from nws.train.runners.processes import in_processes
 
 _NAMED = 20  # nets in an error's one line
@@ -22,7 +23,7 @@ def train(
     schedule: Schedule = Schedule(),  # noqa: B008 (frozen)
     *,
     engine: str = "auto",
-    runner: str = "auto",
+    runner: str | Runner = "auto",
     workers: int = 1,
     on_progress: OnProgress = lambda progress: None,
     gave_up: Callable[[GivenUp], None] = lambda net: None,
@@ -91,11 +92,13 @@ def on_gpu(
     yield from side_by_side(jobs, images, training.schedule, [CudaLane() for _ in range(workers)], on_progress)
 
 
-RUNNERS: Mapping[str, Runner] = {"serial": in_this_process, "processes": in_processes, "gpu": on_gpu}
+RUNNERS: Mapping[str, Runner] = {"serial": in_this_process, "processes": in_processes, "gpu": on_gpu, "ray": Ray()}
 
 
-def _runner(name: str, engine: str, workers: int) -> Runner:
+def _runner(name: str | Runner, engine: str, workers: int) -> Runner:
     """The runner of this name; "auto": what suits the engine and the number of workers."""
+    if not isinstance(name, str):
+        return name
     if name == "auto":
         name = "gpu" if engine == "gpu" else "processes" if workers > 1 else "serial"
     if name not in RUNNERS:
