@@ -293,3 +293,13 @@ def test_nets_of_navons_recipe_are_distributed_as_the_published_ones() -> None:
     for k, layer in enumerate(("hidden1", "hidden2", "out")):
         expected = float(published["weights"]["std"][k].square().mean().sqrt())
         assert found[f"{layer}.weight"].std() == pytest.approx(expected, rel=0.1), layer
+
+
+@pytest.mark.skipif(not ORBIT.is_file(), reason="../shared is absent")
+def test_who_looks_at_the_picture_sees_one_net_in_512_versions_and_the_dmc_many() -> None:
+    theta, config = read_orbit(), SIREN.spaces["navon"].net(0, 0)
+    shown = SIREN.render(config, theta)
+    assert np.abs(shown - shown[:1]).max() < 1e-4
+    dmc = nws.meta.DMC(1185, epochs=5, batch_size=8).fit(list(theta[16:48]), [0, 1] * 16)  # as if they were different nets
+    answers = dmc.predict_proba(list(theta[:16]))[:, 0]
+    assert answers.max() - answers.min() > 0.01
