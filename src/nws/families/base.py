@@ -46,23 +46,27 @@ class Record:
 
     step      training steps so far
     measures  name -> number, of the family's `measures`; one that is absent counts as not measured
+    about     JSON values that are kept with the net, in its `about`
     """
 
     step: int
     weights: Any
     measures: Mapping[str, float]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Trained:
     """A net of a `train_many`: its position among the configs, and its records, all of which are kept as snapshots.
 
-    about   what is kept with it, JSON values: the engine and whatever else
+    engine  what trained it, for its provenance
+    about   what else is kept with it, JSON values
     """
 
     place: int
     records: Sequence[Record]
-    about: Mapping[str, Any] = field(default_factory=lambda: {"engine": "own"})
+    engine: str = "own"
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Family:
@@ -92,6 +96,7 @@ class Family:
     snapshots: int = 20
     original: bool = False
     given: tuple[str, ...] = ()
+    per_weight: tuple[str, ...] = ()  # targets with a value for every edge, of `nws.families.masks`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -150,6 +155,10 @@ class Family:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
             return self.layout(config).from_state_dict(self.module(config).state_dict())
+
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float] | None:
+        """What one input of a net is, for readers that run it: shape, and the range of its numbers. None: nobody has said so."""
+        return None
 
     # -- what it is trained on ------------------------------------------------------------------------------------------------
 

@@ -36,8 +36,8 @@ def chosen(engine: str) -> str:
 
 
 def about(engine: str) -> dict[str, str]:
-    """What is kept of an engine with its nets."""
-    return {"engine": engine, **({"instruction_set": _native.INSTRUCTION_SET} if engine == "native" else {})}
+    """What is kept of an engine with its nets, beside its name."""
+    return {"instruction_set": _native.INSTRUCTION_SET} if engine == "native" else {}
 
 
 def fit(problem: Problem, engine: str = "auto") -> Fitted:
