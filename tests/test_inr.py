@@ -227,3 +227,79 @@ def test_the_label_is_read_with_the_split_of_the_image_set(zoo: nws.Zoo, tmp_pat
     assert "3 nets left out: their images are for validation" in asked.notes
     (result,) = nws.evaluate("svm-linear-16", nws.Task("label", snapshots=(1,)), zoo, rounds=1)
     assert result.chance == pytest.approx(1 / 3)
+
+
+# -- pictures and statistics ---------------------------------------------------------------------------------------------------
+
+
+def test_originals_stand_beside_the_renderings_where_they_are_at_hand(zoo: nws.Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nws import images as image_sets
+    from nws.figures import pictures as drawn
+
+    figure, notes = drawn.strip(zoo)
+    assert len(figure.axes) == 3  # a net per class
+    assert notes
+    assert "originals are not shown" in notes[0]
+    same = pictures()
+    monkeypatch.setattr(image_sets, "load", lambda name, *args, **kwargs: same)
+    figure, notes = drawn.strip(zoo, [0, 7])
+    assert len(figure.axes) == 6
+    assert not notes
+    shown = [np.asarray(axis.images[0].get_array()) for axis in figure.axes]
+    assert_allclose(shown[1], same.numbered(7)[0][..., 0] / 255)
+    assert_allclose(shown[3], np.clip(SIREN.render(zoo[7].hp, zoo[7].theta)[0, ..., 0], 0, 1))
+    monkeypatch.setattr(image_sets, "load", lambda name, *args, **kwargs: pictures(31))
+    assert "not here what the zoo was made from" in drawn.strip(zoo)[1][0]
+    assert drawn.png(figure).startswith(b"\x89PNG")
+
+
+def test_pictures_are_drawn_of_nets_that_are_some(zoo: nws.Zoo, tmp_path: Path) -> None:
+    from nws.figures import pictures as drawn
+
+    with pytest.raises(nws.NwsError, match="no net 99"):
+        drawn.strip(zoo, [99])
+    other = nws.Zoo.create(tmp_path / "mlp", nws.families.MLP.space)
+    with pytest.raises(nws.NwsError, match="which are no pictures"):
+        drawn.strip(other)
+
+
+def test_the_report_shows_them(zoo: nws.Zoo, tmp_path: Path) -> None:
+    from nws import report
+
+    report.write(zoo, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<section id="pictures"' in page
+    assert "data:image/png;base64,iVBOR" in page
+
+
+@pytest.mark.skipif(
+    not (FIXTURES / "mnist_statistics.pth").is_file() or bool(why_not()), reason="../shared or the fitter is absent"
+)
+def test_nets_of_navons_recipe_are_distributed_as_the_published_ones() -> None:
+    import torch
+
+    data = FIXTURES.parents[1] / "data"
+    if not (data / "mnist").is_dir():
+        pytest.skip("MNIST is not at hand")
+    images = nws.images.load("mnist", data, download=False, original=True)
+    space = SIREN.spaces["navon"]
+    configs = [SIREN.for_net(space.net(0, n), images, n) for n in range(32)]
+    rngs = [np.random.default_rng([0, n]) for n in range(32)]
+    trained = list(SIREN.train_many(configs, images, rngs, 1, "native"))
+    theta = np.stack([t.records[-1].weights for t in trained])
+    assert 24 < np.mean([t.records[-1].measures["psnr"] for t in trained]) < 28
+    published = torch.load(FIXTURES / "mnist_statistics.pth", weights_only=True)
+    found = SIREN.layout(configs[0]).unflatten(theta)
+    for k, layer in enumerate(("hidden1", "hidden2", "out")):
+        expected = float(published["weights"]["std"][k].square().mean().sqrt())
+        assert found[f"{layer}.weight"].std() == pytest.approx(expected, rel=0.1), layer
+
+
+@pytest.mark.skipif(not ORBIT.is_file(), reason="../shared is absent")
+def test_who_looks_at_the_picture_sees_one_net_in_512_versions_and_the_dmc_many() -> None:
+    theta, config = read_orbit(), SIREN.spaces["navon"].net(0, 0)
+    shown = SIREN.render(config, theta)
+    assert np.abs(shown - shown[:1]).max() < 1e-4
+    dmc = nws.meta.DMC(1185, epochs=5, batch_size=8).fit(list(theta[16:48]), [0, 1] * 16)  # as if they were different nets
+    answers = dmc.predict_proba(list(theta[:16]))[:, 0]
+    assert answers.max() - answers.min() > 0.01

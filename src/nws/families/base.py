@@ -60,11 +60,13 @@ class Trained:
     """A net of a `train_many`: its position among the configs, and its records, all of which are kept as snapshots.
 
     engine  what trained it, for its provenance
+    about   what else is kept with it, JSON values
     """
 
     place: int
     records: Sequence[Record]
     engine: str = "own"
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Family:

@@ -206,6 +206,7 @@ def train_block(jobs: Sequence[Job], images: ImageSet, engine: str, schedule: Sc
     for trained in family.train_many(configs, family.pictures(configs[0], images), rngs, schedule.snapshots, engine):
         found[trained.place] = trained
     seconds, nets = (time.perf_counter() - started) / len(jobs), []
+    common = {"seed": schedule.seed, "nws": __version__, "images": images.about["sha256"]}
     for place, job in enumerate(jobs):
         if place not in found or not found[place].records:
             raise NwsError(f"net {job.number}: the training of {family.name} yielded no record of it")
@@ -221,7 +222,7 @@ def train_block(jobs: Sequence[Job], images: ImageSet, engine: str, schedule: Sc
             history=np.array(measured),
             status="ok" if good and not np.isnan(measured[-1]).any() else "diverged",
             seconds=seconds,
-            about={"seed": schedule.seed, "nws": __version__, "engine": found[place].engine, "images": images.about["sha256"]},
+            about={**common, "engine": found[place].engine, **found[place].about},
             measures=family.measures,
         )
         nets.append(net)
