@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from nws.families import CNN2020, Family
 from nws.families.space import Config, Space
 from nws.images import ImageSet
 from nws.net import Net
+from nws.shift import Shift
 from nws.train import engines, native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
-from nws.train.runners import default_workers, train
-from nws.zoo import Zoo
+from nws.train.runners import GivenUp, default_workers, train
+from nws.zoo import TakenError, Zoo
+from nws.zoo.claims import Claims
 
 OnProgress = Callable[[Progress | Net], None]
 
@@ -31,6 +33,8 @@ def sample(
     images: str | ImageSet | Sequence[str | ImageSet] | None = None,
     seed: int = 0,
     workers: int | None = None,
+    share: str | None = None,
+    until: str | None = None,
     snapshots: int | None = None,
     epochs: int = MAX_EPOCHS,
     limit: int | None = None,
@@ -47,6 +51,8 @@ def sample(
     seed     of initialization, batches, dropout and augmentation, and of what is drawn: a net is a function of (seed, number)
     engine   what computes the training steps: "auto" (native where it can, else torch), "native", "torch", or "gpu"
     workers  processes of one thread each; None is one per core. On a GPU: nets side by side, None is 32
+    share    "K/N": of N processes that fill this zoo, whichever host they are on, the K-th; its nets come first, then others'
+    until    when to stop: "4h", "17:30"; what is not done then is left to the next call. Both are SLURM's where they are not given
     snapshots  kept of each net; None: as many as its family keeps, 20 of most
     epochs   at most; early stopping usually ends a training before 1000
     limit    class-balanced subset of the training images; `limit_test` of the test images
@@ -57,6 +63,7 @@ def sample(
     at the end for nets whose workers died.
     """
     engines.check(engine)  # refuses before anything is on disk
+    shift = Shift.of(share, until)
     given = [images] if isinstance(images, str | ImageSet) else list(images or ())
     configs, space = _drawn(nets, n, seed, space, [s if isinstance(s, str) else s.name for s in given])
     given = given or sorted({hp.dataset for hp in configs})
@@ -66,11 +73,11 @@ def sample(
     schedule = Schedule(seed, snapshots or configs[0].family.snapshots, epochs)
     zoo = prepare(path, configs, sets, schedule, space)
     if on_progress is not None:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, on_progress=on_progress)
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=on_progress)
         return zoo
     done = len(finished(zoo, len(configs)))
     with SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda progress: None) as bar:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, on_progress=bar)
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=bar)
     return zoo
 
 
@@ -167,7 +174,7 @@ def _within(value: Any, options: tuple[Any, ...], continuous: bool) -> bool:
 
 def finished(zoo: Zoo, nets: int) -> set[int]:
     """Which of the first `nets` numbers the zoo holds."""
-    return {int(n) for n in zoo.index.index if n < nets}
+    return {number for number in zoo.numbers() if number < nets}
 
 
 def fill(
@@ -178,54 +185,76 @@ def fill(
     *,
     workers: int | None = None,
     engine: str = "auto",
+    runner: str = "auto",
+    shift: Shift | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> None:
-    """Train the nets the zoo lacks, each on disk as soon as it is done. NwsError when another process is filling the zoo.
+    """Train the nets the zoo lacks, each on disk as soon as it is done, together with whoever else does the same (nws.zoo.claims).
 
-    A net whose worker died twice is marked (`Zoo.failed`), and the others go on; at the end NwsError names such nets.
+    A net whose worker died twice is marked (`Zoo.failed`), and the others go on; at the end NwsError names such nets. NwsError,
+    too, when the zoo is being repaired or imported into. Ends when all nets are there, or when the shift is over.
     """
     workers = default_workers(engine) if workers is None else workers
-    with zoo.only_writer():
-        done = finished(zoo, len(nets))
-        jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
-        made = train(
-            jobs,
-            sets,
-            schedule,
-            engine=engine,
-            workers=workers,
-            on_progress=on_progress,
-            gave_up=lambda n: zoo.mark_failed(n.number, n.why),
-        )
-        many = bool(jobs) and jobs[0].hp.family.train_many is not None
-        _store(zoo, made, jobs[0].hp.family.together(jobs[0].hp) if many else 1, on_progress)
+    with Claims(zoo.path, len(nets), zoo.missing, shift or Shift(), workers) as claims:
+        if isinstance(on_progress, SamplingBar):
+            on_progress.elsewhere = lambda: claims.elsewhere
+
+        def gave_up(net: GivenUp) -> None:
+            zoo.mark_failed(net.number, net.why)
+            claims.refused(net.number)
+
+        family = nets[0].family
+        together = family.together(nets[0]) if family.train_many is not None else 1
+        how: dict[str, Any] = {"engine": engine, "runner": runner, "on_progress": on_progress, "gave_up": gave_up}
+        while True:
+            jobs = (Job(number, nets[number]) for number in claims.numbers())
+            made = train(jobs, sets, schedule, workers=max(1, min(workers, claims.left)), **how)
+            for net, ours in _stored(zoo, made, together):
+                claims.done(net.number, net.seconds, ours)
+                if ours:
+                    on_progress(net)
+            if not claims.wait():
+                return
 
 
-def _store(zoo: Zoo, made: Iterable[Net], together: int, on_progress: OnProgress) -> None:
-    """Each net on disk as it comes; of families that train many at a time, so many in one file. Whatever stops it, all are."""
+def _stored(zoo: Zoo, made: Iterable[Net], together: int) -> Iterator[tuple[Net, bool]]:
+    """Each net once it is on disk, and whether it is ours. `together`: nets of one file; whatever stops it, all get there."""
     held: list[Net] = []
 
-    def write() -> None:
+    def written() -> list[tuple[Net, bool]]:
         nets = held.copy()
         held.clear()
-        sided = [(net, zoo.split(net.hp.family.like(net.hp, net.number))) for net in nets if isinstance(net.hp, Config)]
-        if together > 1:
-            zoo.append_many(sided)
-        else:
-            zoo.append(*sided[0])
-        for net in nets:
-            on_progress(net)
+        return _kept(zoo, nets)
 
     try:
         for net in made:
             if held and net.number <= held[-1].number:
-                write()
+                yield from written()
             held.append(net)
             if len(held) >= together:
-                write()
+                yield from written()
+        if held:
+            yield from written()
     finally:
         if held:
-            write()
+            written()
+
+
+def _kept(zoo: Zoo, nets: Sequence[Net]) -> list[tuple[Net, bool]]:
+    """The nets, and whether each is now in the zoo as we trained it; else another process was sooner, with the same net."""
+    sided = [(net, zoo.split(net.hp.family.like(net.hp, net.number))) for net in nets if isinstance(net.hp, Config)]
+    if len(sided) > 1:
+        with contextlib.suppress(TakenError):
+            zoo.append_many(sided)
+            return [(net, True) for net in nets]
+    found = []
+    for net, side in sided:
+        try:
+            zoo.append(net, side)
+            found.append((net, True))
+        except TakenError:
+            found.append((net, False))
+    return found
 
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:

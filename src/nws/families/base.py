@@ -59,12 +59,12 @@ class Record:
 class Trained:
     """A net of a `train_many`: its position among the configs, and its records, all of which are kept as snapshots.
 
-    engine  what trained it, for its provenance
+    about   what is kept with it, JSON values: the engine and whatever else
     """
 
     place: int
     records: Sequence[Record]
-    engine: str = "own"
+    about: Mapping[str, Any] = field(default_factory=lambda: {"engine": "own"})
 
 
 class Family:

@@ -16,7 +16,7 @@ from nws.errors import NwsError
 from nws.families.base import Family, Record, Trained
 from nws.families.cnn2020 import PROPERTIES
 from nws.families.space import Config, Property
-from nws.fitting import Form, Problem, chosen, fit, why_not
+from nws.fitting import Form, Problem, about, chosen, fit, why_not
 from nws.layout import Layout
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Inr(Family):
                 peak = self.peak(some[k])
                 psnr = [_psnr(loss, peak) for loss in fitted.loss[k].astype(float)]
                 rows = zip(fitted.steps[k].tolist(), fitted.theta[k], psnr)
-                yield Trained(place, [Record(step, theta, {"psnr": dB}) for step, theta, dB in rows], engine)
+                yield Trained(place, [Record(step, theta, {"psnr": dB}) for step, theta, dB in rows], about(engine))
 
     def problem(self, configs: Sequence[Any], images: ImageSet, rngs: Sequence[np.random.Generator], snapshots: int) -> Problem:
         targets = [self.target(c, images.numbered(c.image)[0]) for c in configs]

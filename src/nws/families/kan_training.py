@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -11,16 +10,18 @@ import numpy as np
 from nws.families import masks, splines
 from nws.families.base import Record
 from nws.layout import Layout
+from nws.processor import native as compiled
 
 DECAY = 0.8  # of the learning rate, after each pass
 WATCHED = 5_000  # training images that tell the training accuracy
 SCORED = 10_000  # first training images of the set, over which edges are scored
 
 _native: Any
+_failure = "is not built"
 try:
-    _native = importlib.import_module("nws.families._kan")
-except ImportError:
-    _native = None
+    _native = compiled("nws.families._kan")
+except ImportError as error:
+    _native, _failure = None, str(error)
 
 
 class Trainer(Protocol):
@@ -51,12 +52,19 @@ def why_no_engine(engine: str, config: Any) -> str | None:
     if engine == "native" and config.order != 3:
         return f"the native trainer knows cubic splines, not those of order {config.order}: use --engine auto"
     if engine == "native" and _native is None:
-        return "the native trainer of KANs is not built: install a C++ compiler and reinstall nws, or use --engine torch"
+        return f"the native trainer of KANs {_failure}, or use --engine torch"
     return None
 
 
 def native(engine: str, config: Any) -> bool:
     return engine != "torch" and why_no_engine("native", config) is None
+
+
+def built(engine: str, config: Any) -> dict[str, str]:
+    """What trains such a net, for its provenance."""
+    if not native(engine, config):
+        return {"engine": "torch"}
+    return {"engine": "native", "instruction_set": str(_native.INSTRUCTION_SET)}
 
 
 def trainer(widths: list[int], config: Any, theta: np.ndarray, engine: str = "auto") -> Trainer:
@@ -93,7 +101,7 @@ def classifier(family: Any, config: Any, images: Any, rng: np.random.Generator, 
         about: dict[str, Any] = {}
         if done == passes and np.isfinite(theta).all():
             scored = _scores(net, theta, family.layout(config), x_train[:SCORED], config.grid)
-            about = masks.packed(scored)
+            about = {**masks.packed(scored), **built("auto", config)}
         yield Record(step, theta, measures, about)
 
 
@@ -107,9 +115,9 @@ def _accuracy(net: Trainer, pixels: np.ndarray, labels: np.ndarray) -> float:
     return float((net.of_bytes(pixels).argmax(1) == labels).mean())
 
 
-def picture(family: Any, config: Any, image: np.ndarray, rng: np.random.Generator, snapshots: int, fast: bool) -> Iterator[Record]:
+def picture(family: Any, config: Any, image: np.ndarray, rng: np.random.Generator, snapshots: int, engine: str) -> Iterator[Record]:
     """Records of a net that is to be this picture (rows, columns, channels) uint8: its end, or evenly spread from the beginning."""
-    net = trainer(family.widths(config), config, family.init(config, rng), "auto" if fast else "torch")
+    net = trainer(family.widths(config), config, family.init(config, rng), engine)
     places, values = family.points(config), family.target(config, image)
     goal = 10 ** (-config.target_psnr / 10) if config.target_psnr else -1.0
     ends = [config.steps] if snapshots == 1 else np.round(np.linspace(0, config.steps, snapshots)).astype(int).tolist()

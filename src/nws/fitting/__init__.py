@@ -7,7 +7,7 @@ batched.py   the reference in PyTorch: batched matrix products over nets; any sh
 module.py    one net as a PyTorch module
 """
 
-from nws.fitting.engines import ENGINES, chosen, fit, why_not
+from nws.fitting.engines import ENGINES, about, chosen, fit, why_not
 from nws.fitting.problem import Fitted, Form, Problem
 
-__all__ = ["ENGINES", "Fitted", "Form", "Problem", "chosen", "fit", "why_not"]
+__all__ = ["ENGINES", "Fitted", "Form", "Problem", "about", "chosen", "fit", "why_not"]

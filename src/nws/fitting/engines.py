@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
 
 from nws.errors import NwsError, unknown
 from nws.fitting.problem import Fitted, Problem
+from nws.processor import native
 
 _native: Any
 try:
-    _native = importlib.import_module("nws.fitting._fitter")
+    _native = native("nws.fitting._fitter")
 except ImportError as error:
     _native, _failure = None, str(error)
 
@@ -23,9 +23,7 @@ def why_not() -> str | None:
     """Why the native fitter cannot be used on this machine, in one line; None when it can."""
     if _native is not None:
         return None
-    return (
-        f"the native fitter is not built ({_failure}): fitting takes ten times as long; install a C++ compiler, then reinstall nws"
-    )
+    return f"the native fitter {_failure}; PyTorch fits as well, which takes eight times as long"
 
 
 def chosen(engine: str) -> str:
@@ -35,6 +33,11 @@ def chosen(engine: str) -> str:
     if engine == "native" and (reason := why_not()):
         raise NwsError(f"{reason}, or use --engine torch")
     return ("torch" if why_not() else "native") if engine == "auto" else engine
+
+
+def about(engine: str) -> dict[str, str]:
+    """What is kept of an engine with its nets."""
+    return {"engine": engine, **({"instruction_set": _native.INSTRUCTION_SET} if engine == "native" else {})}
 
 
 def fit(problem: Problem, engine: str = "auto") -> Fitted:

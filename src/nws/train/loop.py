@@ -35,6 +35,7 @@ class Engine(Protocol):
     """
 
     name: str
+    instruction_set: str  # of the processor or device, for which its sums were compiled
 
     def __init__(self, hp: Config, theta: np.ndarray, images: ImageSet, seed: int):
         """theta (P,) float32 at the start; seed of dropout and augmentation."""
@@ -162,7 +163,7 @@ def train_in_turns(
             status = "diverged"
         if stop or status == "diverged":
             break
-    about = {"engine": engine.name, "images": checksum}
+    about = {"engine": engine.name, "instruction_set": engine.instruction_set, "images": checksum}
     return _net(job, schedule, records, history, status, time.perf_counter() - started, about)
 
 
@@ -220,7 +221,7 @@ def train_block(jobs: Sequence[Job], images: ImageSet, engine: str, schedule: Sc
             history=np.array(measured),
             status="ok" if good and not np.isnan(measured[-1]).any() else "diverged",
             seconds=seconds,
-            about={"seed": schedule.seed, "nws": __version__, "engine": found[place].engine, "images": images.about["sha256"]},
+            about={"seed": schedule.seed, "nws": __version__, **found[place].about, "images": images.about["sha256"]},
             measures=family.measures,
         )
         nets.append(net)

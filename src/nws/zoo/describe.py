@@ -32,6 +32,7 @@ def summary(zoo: Zoo) -> dict[str, Any]:
         "format": max(FORMAT, zoo.format),
         "nets": len(frame),
         "planned": zoo.planned,
+        "writers": [writer.to_dict() for writer in zoo.writers],
         "damaged": len(zoo.damaged),
         "failed": zoo.failed,
         "status": _counts(frame["status"]),

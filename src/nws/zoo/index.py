@@ -55,12 +55,13 @@ class Index:
         found = scan(self.root)
         self.damaged = [(_relative(self.root, path), f"{path}: its name is not that of a net") for path in found.misplaced]
         files, stored = by_part(found), stored_parts(self.root)
+        parts = sorted({0, *files, *stored, *self._parts})
         beyond: pd.DataFrame | None = None  # older zoos have all rows in the first part
         changed = False
-        for part in sorted({0, *files, *stored, *self._parts}):
+        for part in parts:
             here, before = files.get(part, Files()), self._parts.get(part)
             if before is None and part in stored:
-                if part and is_fresh(self.root, _outline(self.root, part), here):
+                if len(parts) >= _SEVERAL and is_fresh(self.root, _outline(self.root, part), here):
                     self._parts[part] = None
                     continue
                 before = read(self.root, self.columns, part)
@@ -71,10 +72,10 @@ class Index:
                 known = beyond.loc[beyond.index // PART == part]
             frame, damaged = update(self.root, known, here, self.columns)
             self.damaged += damaged
-            if before is None or not frame.equals(before):
-                changed = True
-                self._store(frame, part)
-            self._parts[part] = frame
+            same = before is not None and frame.equals(before)
+            changed = changed or not same
+            there = same or self._store(frame, part)
+            self._parts[part] = None if there and len(parts) >= _SEVERAL and len(frame) else frame
         self._files.clear()
         if changed:
             self._whole = None
@@ -98,17 +99,22 @@ class Index:
 
     def column(self, name: str) -> pd.Series:
         """One column of all nets in the order of their numbers, without reading others; numbered from 0, not by net."""
-        pieces = []
+        pieces: list[Any] = []
         for part in sorted(self._parts):
             frame = self._parts[part]
             if frame is None:
                 try:
                     table = self._file(part).read(columns=[name], use_threads=False)
-                    frame = table.to_pandas()
+                    table.validate(full=True)  # only now pyarrow looks for UTF-8
+                    pieces.append(table)
+                    continue
                 except Exception:  # as in `read`
                     frame = self._parts[part] = self._loaded(part)
             pieces.append(frame.reindex(columns=[name]))
-        return joined(pieces, self.columns, [name])[name].reset_index(drop=True)
+        if alike := _joined_tables(pieces, name):
+            return alike[0]
+        frames = [piece.to_pandas().reindex(columns=[name]) if hasattr(piece, "to_pandas") else piece for piece in pieces]
+        return joined(frames, self.columns, [name])[name].reset_index(drop=True)
 
     def _columns_of(self, part: int) -> list[str]:
         frame = self._parts[part]
@@ -132,11 +138,12 @@ class Index:
             self._store(frame, part)
         return frame
 
-    def _store(self, frame: pd.DataFrame, part: int) -> None:
+    def _store(self, frame: pd.DataFrame, part: int) -> bool:
         try:
             write(self.root, frame, part)
-        except OSError:
-            pass  # a zoo that one may only read: the index then lives in memory
+        except OSError:  # a zoo that one may only read: the index then lives in memory
+            return False
+        return True
 
 
 class View:
@@ -208,12 +215,27 @@ def read(root: Path, columns: Columns, part: int = 0) -> pd.DataFrame | None:
         return None
 
 
+def _joined_tables(pieces: list[Any], name: str) -> list[pd.Series]:
+    """The column of Parquet tables as one series, where all have it in one type and no type depends on what is missing; or none."""
+    if not all(hasattr(piece, "schema") and piece.num_columns == 1 for piece in pieces):
+        return []
+    columns = [piece.column(0) for piece in pieces]
+    kind = columns[0].type
+    simple = str(kind) in ("double", "string", "large_string") or not any(column.null_count for column in columns)
+    if not simple or any(column.type != kind for column in columns):
+        return []
+    import pyarrow as pa
+
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    return [pa.chunked_array(chunks, kind).to_pandas().rename(name)]
+
+
 def _outline(root: Path, part: int) -> pd.DataFrame | None:
     """Of a stored part only what tells whether it is stale."""
-    import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
-        frame = pd.read_parquet(path_of(root, part), columns=list(_OUTLINE))
+        frame = pq.ParquetFile(path_of(root, part)).read(columns=["net", *_OUTLINE], use_threads=False).to_pandas()
         frame.index = frame.index.astype("int64")
         return frame.astype({"path": "str", "bytes": "int64", "mtime_ns": "int64"})
     except Exception:  # as in `read`

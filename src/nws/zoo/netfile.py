@@ -46,6 +46,10 @@ ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 TENSORS = {"theta": "F32", "epoch": "I64", "history": "F64"}
 
 
+class TakenError(NwsError):
+    """The zoo has a net of this number: the first one stays."""
+
+
 @dataclass(frozen=True)
 class Header:
     """What a file says about its net, without any weights. `offsets`: tensor name -> its first byte in the file."""

@@ -17,7 +17,7 @@ from nws.families import CNN2020, Family
 from nws.families.space import Property, Space
 from nws.layout import Layout
 from nws.net import Net, at_snapshots
-from nws.zoo import annotated, describe, failed, lock, packing, scan, verify, writing
+from nws.zoo import annotated, describe, failed, packing, scan, verify, writers, writing
 from nws.zoo import select as selection
 from nws.zoo.index import Index, View
 from nws.zoo.plan import Plan
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nws.zoo.dataset import ZooDataset
+
+_FEW = 100  # nets whose files are asked for one by one
 
 
 class Zoo:
@@ -109,8 +111,7 @@ class Zoo:
     @property
     def planned(self) -> int | None:
         """How many nets the zoo is to have, or None when nobody said."""
-        planned: int | None = self._plan["nets"]
-        return planned
+        return None if self._plan["nets"] is None else int(self._plan["nets"])
 
     @property
     def family(self) -> Family:
@@ -123,21 +124,19 @@ class Zoo:
 
     @property
     def images(self) -> Mapping[str, Any]:
-        images: Mapping[str, Any] = self._plan["images"]
-        return images
+        return dict(self._plan["images"])
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        settings: Mapping[str, Any] = self._plan["settings"]
-        return settings
+        return dict(self._plan["settings"])
 
     # -- nets in -------------------------------------------------------------------------------------------------------------
 
     def append(self, net: Net, split: str | None = None) -> None:
         """Store a net: whole or not at all, on disk when this returns.
 
-        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. NwsError when the number is taken,
-        or the disk is full or fails: then nothing is left of the net and the zoo stays valid.
+        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. TakenError when the number is taken,
+        NwsError when the disk is full or fails: then nothing is left of the net and the zoo stays valid.
         """
         side = self.split(net.number) if split is None else split
         writing.append(self.path, net, side, self.family, self._reader.has)
@@ -145,9 +144,9 @@ class Zoo:
     def append_many(self, nets: Iterable[Net | tuple[Net, str]]) -> int:
         """Store small nets in shards, up to 256 to a file, as they come; returns how many. Give them in the order of the numbers.
 
-        nets: each alone, with its side by the zoo's rule, or as (net, split). A shard is on disk, whole and read back, or not there
-        at all; it is written when it is full, or all its thousand numbers were given. Raises as `append`; shards that were written
-        before stay. Older versions of nws ask for an upgrade when they open a zoo with shards.
+        nets: each alone, with its side by the zoo's rule, or as (net, split). A shard is on disk, whole and read back, or not;
+        it is written when it is full, or all its thousand numbers were given. Raises as `append`; earlier shards stay. Older
+        versions of nws ask for an upgrade when they open a zoo with shards.
         """
         self._plan = writing.mark_packed(self.path, self._plan)
         sided = (net if isinstance(net, tuple) else (net, self.split(net.number)) for net in nets)
@@ -163,8 +162,6 @@ class Zoo:
             self._plan = writing.mark_packed(self.path, self._plan)
             try:
                 return packing.pack(self.path, nets_per_shard, on_progress)
-            except OSError as error:
-                raise NwsError(f"{self.path}: cannot be packed ({error.strerror}): no net was lost, run it again") from None
             finally:
                 self._reader.forget()
 
@@ -175,9 +172,14 @@ class Zoo:
         except OSError as error:
             raise NwsError(f"{failed.path(self.path, number)}: cannot be written ({error.strerror}): free some space") from None
 
-    def only_writer(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps a second program from filling the zoo at the same time: `with zoo.only_writer(): ...`; NwsError names the first."""
-        return lock.only_writer(self.path)
+    def only_writer(self, doing: str = "writing to") -> contextlib.AbstractContextManager[None]:
+        """`with zoo.only_writer(): ...`: nobody else writes to the zoo meanwhile. NwsError that names who does already."""
+        return writers.only_writer(self.path, doing)
+
+    @property
+    def writers(self) -> list[writers.Writer]:
+        """The processes that write to the zoo now, on whichever machine."""
+        return writers.at_work(self.path)
 
     def split(self, number: int) -> str:
         """ "train" or "test" by the zoo's rule: one net in every four consecutive numbers is a test net."""
@@ -187,10 +189,11 @@ class Zoo:
         """Numbers of the nets that are there, from the files' names and the shards' tables alone."""
         return sorted(self._present())
 
-    def missing(self) -> list[int]:
-        """Numbers that are planned and not there: what is left to train."""
-        present = self._present()
-        return [number for number in range(self.planned or 0) if number not in present]
+    def missing(self, among: range | None = None) -> list[int]:
+        """Numbers that are planned, or of `among`, and not there: what is left to train."""
+        among = range(self.planned or 0) if among is None else among
+        there = self._reader.has if len(among) < _FEW else self._present().__contains__
+        return [number for number in among if not there(number)]
 
     @property
     def failed(self) -> dict[int, str]:
@@ -204,10 +207,11 @@ class Zoo:
         none; nets may be absent. They lie in annotations.json, and stay when the index is made anew. NwsError for a net that is
         not there, a name that the index has, or one that was added before, unless replace; then the zoo is as before.
         """
-        taken = self._columns.shown(self._own_frame())
-        whole = annotated.added(self.annotations, frame, self.numbers(), taken, replace)
+        self._look()
+        taken = self._columns.shown(self._index.frame())
         try:
-            annotated.write(self.path, whole)
+            with self.only_writer("annotating"):
+                annotated.write(self.path, annotated.added(self.annotations, frame, self.numbers(), taken, replace))
         except OSError as error:
             raise NwsError(f"{self.path / annotated.FILE}: cannot be written ({error.strerror}): nothing was changed") from None
 
@@ -245,7 +249,7 @@ class Zoo:
     def damaged(self) -> list[tuple[str, str]]:
         """Files that the index leaves out, as (path, why). `verify` looks closer."""
         self._look()
-        return list(self._index.damaged)
+        return [*self._index.damaged]
 
     def refresh(self) -> None:
         """Look at every file again. Needed only when one was changed in place; new nets are seen without."""
@@ -278,7 +282,7 @@ class Zoo:
 
     def layouts(self, nets: Iterable[int] | None = None) -> set[Layout]:
         """The different layouts of these nets, or of all: one means that they have one architecture."""
-        return {self.layout(net) for net in (self.numbers() if nets is None else nets)}
+        return set(map(self.layout, self.numbers() if nets is None else nets))
 
     def slices(self, nets: Any, snapshots: Any, starts: Any, length: int, via: str = "auto") -> np.ndarray:
         """(n, L) float32: slice i is theta(nets[i], snapshots[i])[starts[i] : starts[i] + L]. Arguments are broadcast.
@@ -331,10 +335,10 @@ class Zoo:
     ) -> tuple[Any, np.ndarray]:
         """(X, y) for scikit-learn: weights, and the property's values.
 
-        snapshots: numbers, or None for each net's last; part: all, conv, fc; slice_length: one random slice of each vector
-        instead of the whole; balance: as many nets per option as the rarest has; which: `converged` and `split` of `select`.
-        X is (n, P) float32, or a list of n vectors where nets differ in size. Rows go net by net, in the order of their numbers,
-        and within a net in the order of `snapshots`. They are near-twins: cross-validate by net, or use split="train" and "test".
+        snapshots: numbers, or None for each net's last; slice_length: one random slice of each vector instead of the whole;
+        balance: as many nets per option as the rarest has; which: `converged` and `split` of `select`. X is (n, P) float32, or a
+        list of n vectors where nets differ in size. Rows go net by net, and within a net in the order of `snapshots`: near-twins,
+        so cross-validate by net, or use split="train" and "test".
         """
         return selection.load(self, property, snapshots, part, slice_length, balance, seed, **which)
 
@@ -375,12 +379,9 @@ class Zoo:
         return describe.card(self)
 
     def _frame(self) -> pd.DataFrame:
-        return annotated.joined(self._own_frame(), self.annotations, typed_columns)
-
-    def _own_frame(self) -> pd.DataFrame:
         self._look()
         frame = self._index.frame()
-        return frame[self._columns.shown(frame)]
+        return annotated.joined(frame[self._columns.shown(frame)], self.annotations, typed_columns)
 
     def _look(self) -> None:
         """Bring the index up to date, unless nothing can have changed."""

@@ -14,6 +14,15 @@
 namespace kan {
 
 constexpr int LANES = 16;
+#if defined(__AVX512F__)
+constexpr const char* INSTRUCTION_SET = "x86-64-v4";  // as CMakeLists.txt calls it
+#elif defined(__AVX__)
+constexpr const char* INSTRUCTION_SET = "x86-64-v3";
+#elif defined(__aarch64__)
+constexpr const char* INSTRUCTION_SET = "armv8-a";
+#else
+constexpr const char* INSTRUCTION_SET = "any";
+#endif
 typedef float Vec __attribute__((vector_size(4 * LANES), may_alias));
 typedef int32_t IntVec __attribute__((vector_size(4 * LANES), may_alias));
 

@@ -98,6 +98,7 @@ auto gradient(std::tuple<int, int, int> form, bool sine, In<float, 2> theta, In<
 
 NB_MODULE(_fitter, m) {
     m.attr("LANES") = LANES;
+    m.attr("INSTRUCTION_SET") = INSTRUCTION_SET;
     m.def("fit", &fit, nb::arg("form"), nb::arg("sine"), nb::arg("theta"), nb::arg("points"), nb::arg("target"), nb::arg("how"),
           nb::arg("records"), "(theta (N, S, P), loss (N, S), steps (N, S)): each net at its records, or at its end where that came before.");
     m.def("gradient", &gradient, nb::arg("form"), nb::arg("sine"), nb::arg("theta"), nb::arg("points"), nb::arg("target"), nb::arg("how"),

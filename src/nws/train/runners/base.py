@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -51,25 +51,29 @@ class GivenUp:
 class Runner(Protocol):
     """Jobs in, nets out: each as it is done, in any order; the nets depend neither on the order nor on `workers`.
 
+    The next job is asked for when there is room for it: until then it may be another process's. And no more once there was none.
+
     `images` holds the image set of every job by name. Closing the iterator ends whatever the runner started.
     """
 
     def __call__(
-        self, jobs: Sequence[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
+        self, jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
     ) -> Iterator[Net | GivenUp]: ...
 
 
-def blocks(jobs: Sequence[Job]) -> list[Block]:
-    """Each job alone; of families that train many nets as one program as many together as they like (`Family.together`)."""
-    found: list[Block] = []
+def blocks(jobs: Iterable[Job]) -> Iterator[Block]:
+    """Each job alone; of families that train many nets as one program as many together as they like (`Family.together`).
+
+    Jobs are asked for when their block is.
+    """
     waiting: dict[str, list[Job]] = {}
     for job in jobs:
-        family = job.hp.family
-        some = waiting.setdefault(job.hp.dataset, [])
+        family, some = job.hp.family, waiting.setdefault(job.hp.dataset, [])
         some.append(job)
         if len(some) >= (family.together(some[0].hp) if family.train_many is not None else 1):
-            found.append(tuple(waiting.pop(job.hp.dataset)))
-    return found + [tuple(rest) for rest in waiting.values()]
+            yield tuple(waiting.pop(job.hp.dataset))
+    for rest in waiting.values():
+        yield tuple(rest)
 
 
 @contextlib.contextmanager

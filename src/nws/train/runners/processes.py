@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,24 @@ TRIES = 2  # of a net whose worker dies: once may be anybody's fault, twice is t
 
 
 def in_processes(
-    jobs: Sequence[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
+    jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
-    """Each net as it is done, in any order. NwsError when no worker can be started.
+    """Each net as it is done, in any order; a block is asked for when a worker is free. NwsError when no worker can be started.
 
     An exception of a net itself (a bug) is raised here; lack of memory and signals end a worker, and others go on.
     """
     shared = _Shared(images)
-    together = blocks(jobs)
-    pool = Pool(min(workers, len(together)), shared, TRIES)
-    tasks = [Task(_train, (training, block)) for block in together]
+    pool = Pool(workers, shared, TRIES)
+    taken: list[Block] = []
+
+    def tasks() -> Iterator[Task]:
+        for block in blocks(jobs):
+            taken.append(block)
+            yield Task(_train, (training, block))
+
     try:
-        for at, made in pool.run(tasks, lambda _, message: on_progress(message), all_ready=shared.unname):
-            yield from [GivenUp(job.number, made.why) for job in together[at]] if isinstance(made, Lost) else made
+        for at, made in pool.run(tasks(), lambda _, message: on_progress(message), all_ready=shared.unname):
+            yield from [GivenUp(job.number, made.why) for job in taken[at]] if isinstance(made, Lost) else made
     finally:
         pool.close()
         shared.unname()
