@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -195,6 +195,10 @@ def fill(
     too, when the zoo is being repaired or imported into. Ends when all nets are there, or when the shift is over.
     """
     workers = default_workers(engine) if workers is None else workers
+    many = bool(nets) and nets[0].family.train_many is not None
+    if many and engine == "gpu":
+        runner = "serial"  # it is one program for many nets already
+    together = nets[0].family.together(nets[0]) if many else 1
     with Claims(zoo.path, len(nets), zoo.missing, shift or Shift(), workers) as claims:
         if isinstance(on_progress, SamplingBar):
             on_progress.elsewhere = lambda: claims.elsewhere
@@ -203,58 +207,58 @@ def fill(
             zoo.mark_failed(net.number, net.why)
             claims.refused(net.number)
 
-        family = nets[0].family
-        together = family.together(nets[0]) if family.train_many is not None else 1
+        def stored(net: Net, ours: bool) -> None:
+            claims.done(net.number, net.seconds, ours)
+            if ours:
+                on_progress(net)
+
         how: dict[str, Any] = {"engine": engine, "runner": runner, "on_progress": on_progress, "gave_up": gave_up}
         while True:
             jobs = (Job(number, nets[number]) for number in claims.numbers())
-            made = train(jobs, sets, schedule, workers=max(1, min(workers, claims.left)), **how)
-            for net, ours in _stored(zoo, made, together):
-                claims.done(net.number, net.seconds, ours)
-                if ours:
-                    on_progress(net)
+            _store(zoo, train(jobs, sets, schedule, workers=max(1, min(workers, claims.left)), **how), together, stored)
             if not claims.wait():
                 return
 
 
-def _stored(zoo: Zoo, made: Iterable[Net], together: int) -> Iterator[tuple[Net, bool]]:
-    """Each net once it is on disk, and whether it is ours. `together`: nets of one file; whatever stops it, all get there."""
+def _store(zoo: Zoo, made: Iterable[Net], together: int, stored: Callable[[Net, bool], None]) -> None:
+    """Each net on disk as it comes; of families that train many at a time, so many in one file. Whatever stops it, all are.
+
+    stored(net, ours): it is in the zoo; not ours where another process was sooner, with the same net.
+    """
     held: list[Net] = []
 
-    def written() -> list[tuple[Net, bool]]:
+    def write() -> None:
         nets = held.copy()
         held.clear()
-        return _kept(zoo, nets)
+        ours = _kept(zoo, nets, together > 1)
+        for net in nets:
+            stored(net, net.number in ours)
 
     try:
         for net in made:
             if held and net.number <= held[-1].number:
-                yield from written()
+                write()
             held.append(net)
             if len(held) >= together:
-                yield from written()
-        if held:
-            yield from written()
+                write()
     finally:
         if held:
-            written()
+            write()
 
 
-def _kept(zoo: Zoo, nets: Sequence[Net]) -> list[tuple[Net, bool]]:
-    """The nets, and whether each is now in the zoo as we trained it; else another process was sooner, with the same net."""
+def _kept(zoo: Zoo, nets: Sequence[Net], many: bool) -> set[int]:
+    """The numbers of those that the zoo did not have, and has now."""
     sided = [(net, zoo.split(net.hp.family.like(net.hp, net.number))) for net in nets if isinstance(net.hp, Config)]
-    if len(sided) > 1:
-        with contextlib.suppress(TakenError):
+    try:
+        if many:
             zoo.append_many(sided)
-            return [(net, True) for net in nets]
-    found = []
-    for net, side in sided:
-        try:
-            zoo.append(net, side)
-            found.append((net, True))
-        except TakenError:
-            found.append((net, False))
-    return found
+        else:
+            zoo.append(*sided[0])
+    except TakenError:
+        left = set(zoo.missing(range(nets[0].number, nets[-1].number + 1))) if many else set[int]()
+        some = [net for net in nets if net.number in left]
+        return _kept(zoo, some, many) if some else set()
+    return {net.number for net in nets}
 
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:

@@ -27,7 +27,7 @@ _HELP = {
     "images": "Image sets, comma between; default: the space's own. `nws images` lists them.",
     "nets": "How many nets the zoo is to have; a larger number extends it later.",
     "seed": "Random seed: the same seed gives the same nets.",
-    "snapshots": "How many snapshots to keep of each net, evenly spread over its training; default: 20, of siren and relu-inr 1.",
+    "snapshots": "How many snapshots to keep of each net, evenly spread over its training; default: 20, of INRs 1.",
     "epochs": "The most epochs a net is trained; early stopping usually ends it before.",
     "limit": "Use only this many training images, equally many of each class; default: all.",
     "limit_test": "Use only this many test images; default: all.",
@@ -78,7 +78,7 @@ class Nets:
 
         space = self.drawn_from()
         names, live = space.options["dataset"], terminal.console.is_terminal
-        sets = sampling.load_images(names, self.data, self.limit, self.limit_test, progress=live, original=space.family.original)
+        sets = sampling.load_images(names, self.data, self.limit, self.limit_test, live, space.family.original)
         hps = sampling.suited(space.sample(self.nets, self.seed), sets)
         return space, hps, sets, Schedule(self.seed, self.snapshots or space.family.snapshots, self.epochs)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
 
 from nws.errors import NwsError, unknown
 from nws.images import ImageSet
@@ -40,6 +39,8 @@ def train(
     engines.check(engine)
     if isinstance(jobs, Sequence):
         workers = min(workers, len([_checked(job, images, engine) for job in jobs]))
+        if engine == "gpu" and jobs and jobs[0].hp.family.train_many is not None:
+            runner = "serial"  # it is one program for many nets already
     lost: list[GivenUp] = []
     taken = 0
 
@@ -87,12 +88,6 @@ def on_gpu(
     from nws.device import CudaLane
     from nws.train.runners.side_by_side import side_by_side
 
-    coming = iter(jobs)
-    first = list(islice(coming, 1))
-    jobs = chain(first, coming)
-    if first and first[0].hp.family.train_many is not None:  # one program for many nets already
-        yield from in_this_process(jobs, images, training, workers, on_progress)
-        return
     yield from side_by_side(jobs, images, training.schedule, [CudaLane() for _ in range(workers)], on_progress)
 
 

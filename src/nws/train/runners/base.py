@@ -62,18 +62,15 @@ class Runner(Protocol):
 
 
 def blocks(jobs: Iterable[Job]) -> Iterator[Block]:
-    """Each job alone; of families that train many nets as one program as many together as they like (`Family.together`).
-
-    Jobs are asked for when their block is.
-    """
+    """Each job alone; of families that train many nets as one program as many together as they like (`Family.together`)."""
     waiting: dict[str, list[Job]] = {}
     for job in jobs:
-        family, some = job.hp.family, waiting.setdefault(job.hp.dataset, [])
+        family = job.hp.family
+        some = waiting.setdefault(job.hp.dataset, [])
         some.append(job)
         if len(some) >= (family.together(some[0].hp) if family.train_many is not None else 1):
             yield tuple(waiting.pop(job.hp.dataset))
-    for rest in waiting.values():
-        yield tuple(rest)
+    yield from (tuple(rest) for rest in waiting.values())
 
 
 @contextlib.contextmanager

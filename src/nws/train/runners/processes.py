@@ -22,9 +22,10 @@ TRIES = 2  # of a net whose worker dies: once may be anybody's fault, twice is t
 def in_processes(
     jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
-    """Each net as it is done, in any order; a block is asked for when a worker is free. NwsError when no worker can be started.
+    """Each net as it is done, in any order; the next block is asked for when a worker is free.
 
-    An exception of a net itself (a bug) is raised here; lack of memory and signals end a worker, and others go on.
+    NwsError when no worker can be started. An exception of a net itself (a bug) is raised here; lack of memory and signals end a
+    worker, and others go on.
     """
     shared = _Shared(images)
     pool = Pool(workers, shared, TRIES)
