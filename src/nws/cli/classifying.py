@@ -13,7 +13,7 @@ from nws.errors import NwsError, imported
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
 from nws.processes import preloading
-from nws.vocabulary import EDGE_READERS, MEASURED, META_CLASSIFIERS, WORKERS_NEED
+from nws.vocabulary import EDGE_READERS, MEASURED, META_CLASSIFIERS, STEPPED, WORKERS_NEED
 
 if TYPE_CHECKING:
     from nws.tasks.protocol import Results, Task
@@ -65,13 +65,21 @@ Where = Annotated[
 Metas = Annotated[
     str | None,
     Parameter(
-        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, dmc; default: the SVMs "
-        "(the 480 ones read whole nets of one architecture only). Of masks: " + ", ".join(EDGE_READERS) + "."
+        help=f"Meta-classifiers, comma between: {', '.join(META_CLASSIFIERS)}; default: the SVMs (the 480 ones read whole nets of "
+        f"one architecture only; tensors any whole nets, slices and slice-net what --slice cuts). "
+        f"Of masks: {', '.join(EDGE_READERS)}."
     ),
 ]
 Models = Annotated[
     list[str] | None,
     Parameter(negative="", help="Your own estimator of scikit-learn, as module:name (docs/readers.md); may be repeated."),
+]
+Steps = Annotated[
+    int,
+    Parameter(
+        help=f"Most training steps of {', '.join(STEPPED)}. 200 of the DMC take minutes per round on a CPU; the paper trains "
+        "it for about 125,000."
+    ),
 ]
 _SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 
@@ -94,10 +102,7 @@ def classify(
     without: Without = None,
     without_at: WithoutAt = "test",
     where: Where = None,
-    steps: Annotated[
-        int,
-        Parameter(help="Most training steps of the DMC. 200 take minutes per round on a CPU; the paper trains for about 125,000."),
-    ] = 200,
+    steps: Steps = 200,
     workers: Workers = None,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
     as_json: Json = False,
@@ -119,7 +124,7 @@ def classify(
         "only": _only(where or [], opened),
     }
     asked = _asked(opened, _tasks(opened, properties, options), meta, model or [], isinstance(length, int))
-    settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
+    settings, processes = {name: {"max_steps": steps} for name in STEPPED}, workers or threads.cores()
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
     from nws import terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn

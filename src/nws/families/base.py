@@ -154,6 +154,10 @@ class Family:
             torch.manual_seed(int(rng.integers(2**63)))
             return self.layout(config).from_state_dict(self.module(config).state_dict())
 
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float] | None:
+        """What one input of a net is, for readers that run it: shape, and the range of its numbers. None: nobody has said so."""
+        return None
+
     # -- what it is trained on ------------------------------------------------------------------------------------------------
 
     def why_not(self, config: Any, images: ImageSet) -> str | None:

@@ -11,12 +11,18 @@ from functools import partial
 from typing import Any
 
 from nws.errors import unknown
+from nws.meta.boosting import Boosting
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
 from nws.meta.edges import EDGE_READERS
+from nws.meta.graph import GraphReader
 from nws.meta.heads import MultiDMC
+from nws.meta.probes import ProbesReader
 from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
+from nws.meta.sets import DeepSets, SetTransformer
+from nws.meta.slice_boosting import SliceBoosting
+from nws.meta.slice_net import SliceNet
 from nws.meta.svm import SVM
 
 __all__ = [
@@ -25,9 +31,14 @@ __all__ = [
     "METAS",
     "READS",
     "SVM",
+    "Boosting",
+    "DeepSets",
+    "GraphReader",
     "Meta",
     "MultiDMC",
+    "ProbesReader",
     "Reader",
+    "SetTransformer",
     "TorchReader",
     "load",
     "make",
@@ -41,7 +52,14 @@ METAS: dict[str, Callable[..., Meta]] = {
     "svm-rbf-16": partial(SVM, kernel="rbf", reads="statistics"),
     "svm-linear-480": partial(SVM, kernel="linear", reads="layer-statistics"),
     "svm-rbf-480": partial(SVM, kernel="rbf", reads="layer-statistics"),
+    "tensors": partial(Boosting, reads="tensors"),
+    "slices": SliceBoosting,
+    "slice-net": SliceNet,
     "dmc": DMC,
+    "graph": GraphReader,
+    "probes": ProbesReader,
+    "deepsets": DeepSets,
+    "set-transformer": SetTransformer,
 }
 
 

@@ -169,7 +169,7 @@ def held_out(meta: str, task: Task, inputs: Inputs, *, folds: int = 4, on_progre
     works.append(Work(asked, Round(nets, nets[:0]), folds, f"{doing}: all nets", wanted=True))
     probability: list[Any] = [None] * len(nets)
     for k, done in enumerate(carried_out(works, inputs, on_progress)):
-        for probabilities, _ in done.read:
+        for probabilities, _, _ in done.read:
             for at, one in zip(np.flatnonzero(fold == k), probabilities):
                 probability[at] = one
     return HeldOut(done.meta, asked.where, nets, asked.labels(nets)[:, 0], fold, np.stack(probability))
