@@ -86,7 +86,8 @@ def classifier(family: Any, config: Any, images: Any, rng: np.random.Generator, 
     labels[wrong] = noise.integers(len(images.classes), size=len(wrong))
     theta = family.init(config, beginning)
     net = trainer(family.widths(config), config, theta)
-    watched, rate, step, loss = used[-WATCHED:], config.learning_rate, 0, float("nan")
+    watched, rate, step = used[-WATCHED:], config.learning_rate, 0
+    loss = _cross_entropy(net.of_bytes(x_train[watched]).astype(float), labels[watched])  # later the mean over a pass
     passes = min(config.passes, epochs)
     for done in range(passes + 1):
         if done:
@@ -109,6 +110,11 @@ def _batches(order: np.ndarray, size: int) -> np.ndarray:
     size = min(size, len(order))
     steps = len(order) // size
     return order[: steps * size].reshape(steps, size)
+
+
+def _cross_entropy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    shifted = outputs - outputs.max(1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]).mean())
 
 
 def _accuracy(net: Trainer, pixels: np.ndarray, labels: np.ndarray) -> float:
