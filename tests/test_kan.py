@@ -220,6 +220,7 @@ def test_a_zoo_is_sampled_resumed_verified_and_read(tmp_path: Path) -> None:
         assert zoo.net(number).about["edge_scores"] == whole.net(number).about["edge_scores"]
     assert zoo.verify().ok
     assert zoo.index["learning_rate"].between(1e-3, 1e-2).all()
+    assert zoo.measured(0)["loss"][0] == pytest.approx(np.log(10), abs=0.2)  # before any step
     assert nws.evaluate("svm-linear-16", "passes", zoo, rounds=1)[0].accuracy is not None
 
 

@@ -123,10 +123,7 @@ def classify(
         "without_at": without_at,
         "only": _only(where or [], opened),
     }
-    tasks = _tasks(opened, properties, options)
-    edges = [task for task in tasks if task.property in opened.family.per_weight]  # read by other readers than whole nets
-    kinds = [([task for task in tasks if task not in edges], False), (edges, True)]
-    asked = [(some, _metas(opened, meta, model or [], isinstance(length, int), of_edges)) for some, of_edges in kinds if some]
+    asked = _asked(opened, _tasks(opened, properties, options), meta, model or [], isinstance(length, int))
     settings, processes = {name: {"max_steps": steps} for name in STEPPED}, workers or threads.cores()
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
@@ -153,6 +150,13 @@ def _draw(rows: Results, out: Path) -> None:
     shown = type(rows)(r for r in rows if r.accuracy is not None and r.prevalence is None)
     if shown:  # the figure shows accuracies of nets: a regression has none, and masks are of edges
         figures.save(figures.meta_classification(shown.frame), out / "meta_classification")
+
+
+def _asked(zoo: Zoo, tasks: list[Task], meta: str | None, own: list[str], sliced: bool) -> list[tuple[list[Task], list[Any]]]:
+    """Tasks and who is to answer them: single edges are read by others than whole nets."""
+    edges = [task for task in tasks if task.property in zoo.family.per_weight]
+    kinds = [([task for task in tasks if task not in edges], False), (edges, True)]
+    return [(some, _metas(zoo, meta, own, sliced, of_edges)) for some, of_edges in kinds if some]
 
 
 def _metas(zoo: Zoo, meta: str | None, own: list[str], sliced: bool, of_edges: bool) -> list[Any]:

@@ -208,9 +208,8 @@ class KanInr(_Splines, Inr):
     ) -> Iterator[Trained]:
         """One net after another: the native trainer's lanes are units of a layer, so that a net knows nothing of its company."""
         for place, (config, rng) in enumerate(zip(configs, rngs)):
-            native = kan_training.native(engine, config)
-            records = kan_training.picture(self, config, images.numbered(config.image)[0], rng, snapshots, native)
-            yield Trained(place, list(records), "native" if native else "torch")
+            records = kan_training.picture(self, config, images.numbered(config.image)[0], rng, snapshots, engine)
+            yield Trained(place, list(records), kan_training.built(engine, config))
 
     def _usual_configs(self) -> Iterator[Config]:
         config = self.space.net(0, 0)

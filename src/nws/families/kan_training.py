@@ -17,10 +17,11 @@ WATCHED = 5_000  # training images that tell the training accuracy
 SCORED = 10_000  # first training images of the set, over which edges are scored
 
 _native: Any
+_failure = "is not built"
 try:
     _native = compiled("nws.families._kan")
-except ImportError:
-    _native = None
+except ImportError as error:
+    _native, _failure = None, str(error)
 
 
 class Trainer(Protocol):
@@ -51,12 +52,19 @@ def why_no_engine(engine: str, config: Any) -> str | None:
     if engine == "native" and config.order != 3:
         return f"the native trainer knows cubic splines, not those of order {config.order}: use --engine auto"
     if engine == "native" and _native is None:
-        return "the native trainer of KANs is not built: install a C++ compiler and reinstall nws, or use --engine torch"
+        return f"the native trainer of KANs {_failure}, or use --engine torch"
     return None
 
 
 def native(engine: str, config: Any) -> bool:
     return engine != "torch" and why_no_engine("native", config) is None
+
+
+def built(engine: str, config: Any) -> dict[str, str]:
+    """What trains such a net, for its provenance."""
+    if not native(engine, config):
+        return {"engine": "torch"}
+    return {"engine": "native", "instruction_set": str(_native.INSTRUCTION_SET)}
 
 
 def trainer(widths: list[int], config: Any, theta: np.ndarray, engine: str = "auto") -> Trainer:
@@ -78,7 +86,8 @@ def classifier(family: Any, config: Any, images: Any, rng: np.random.Generator, 
     labels[wrong] = noise.integers(len(images.classes), size=len(wrong))
     theta = family.init(config, beginning)
     net = trainer(family.widths(config), config, theta)
-    watched, rate, step, loss = used[-WATCHED:], config.learning_rate, 0, float("nan")
+    watched, rate, step = used[-WATCHED:], config.learning_rate, 0
+    loss = _cross_entropy(net.of_bytes(x_train[watched]).astype(float), labels[watched])  # later the mean over a pass
     passes = min(config.passes, epochs)
     for done in range(passes + 1):
         if done:
@@ -93,7 +102,7 @@ def classifier(family: Any, config: Any, images: Any, rng: np.random.Generator, 
         about: dict[str, Any] = {}
         if done == passes and np.isfinite(theta).all():
             scored = _scores(net, theta, family.layout(config), x_train[:SCORED], config.grid)
-            about = masks.packed(scored)
+            about = {**masks.packed(scored), **built("auto", config)}
         yield Record(step, theta, measures, about)
 
 
@@ -103,13 +112,18 @@ def _batches(order: np.ndarray, size: int) -> np.ndarray:
     return order[: steps * size].reshape(steps, size)
 
 
+def _cross_entropy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    shifted = outputs - outputs.max(1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(labels)), labels]).mean())
+
+
 def _accuracy(net: Trainer, pixels: np.ndarray, labels: np.ndarray) -> float:
     return float((net.of_bytes(pixels).argmax(1) == labels).mean())
 
 
-def picture(family: Any, config: Any, image: np.ndarray, rng: np.random.Generator, snapshots: int, fast: bool) -> Iterator[Record]:
+def picture(family: Any, config: Any, image: np.ndarray, rng: np.random.Generator, snapshots: int, engine: str) -> Iterator[Record]:
     """Records of a net that is to be this picture (rows, columns, channels) uint8: its end, or evenly spread from the beginning."""
-    net = trainer(family.widths(config), config, family.init(config, rng), "auto" if fast else "torch")
+    net = trainer(family.widths(config), config, family.init(config, rng), engine)
     places, values = family.points(config), family.target(config, image)
     goal = 10 ** (-config.target_psnr / 10) if config.target_psnr else -1.0
     ends = [config.steps] if snapshots == 1 else np.round(np.linspace(0, config.steps, snapshots)).astype(int).tolist()

@@ -32,7 +32,9 @@ def records(family: Any, config: Any, images: Any, rng: np.random.Generator, epo
     update = torch.optim.AdamW(module.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     size, passes = min(config.batch_size, len(x)), min(config.passes, epochs)
     steps = len(x) // size
-    total, step, loss = passes * steps, 0, float("nan")
+    total, step = passes * steps, 0
+    with torch.no_grad():  # later the mean over a pass
+        loss = float(functional.cross_entropy(module.of_normalised(_normalised(x[:WATCHED])), y[:WATCHED]))
     for done in range(passes + 1):
         if done:
             losses = []

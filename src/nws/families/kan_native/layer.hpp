@@ -52,11 +52,10 @@ inline void describe(const float* x, long n, int grid, float low, float high, Fe
         Features& f = out[v / LANES];
         Vec value = load(x + v);
         Vec u = clamp((value - first) * per_h, 0.0f, float(grid + 6));
-        IntVec j = to_int(u);
-        j = j < grid + 5 ? j : IntVec{} + (grid + 5);
-        u = u - to_float(j);
+        Vec j = smaller(floor(u), all(grid + 5));
+        u = u - j;
         Vec rest = 1.0f - u, square = u * u;
-        std::memcpy(f.row, &j, sizeof j);
+        store_whole(f.row, j);
         store(f.base[0], rest * rest * rest * (1 / 6.0f));
         store(f.base[1], (square * (3 * u - 6.0f) + 4.0f) * (1 / 6.0f));
         store(f.base[2], (u * (3.0f + 3 * u - 3 * square) + 1.0f) * (1 / 6.0f));
@@ -253,15 +252,15 @@ void score(const Layer& l, const Features* f, Value value, long n, bool begin, S
                 for (int i = 0; i < 4; i++) phi = fma(at[(1 + i) * LANES], load(r + i * l.wide), phi);
                 if (begin && !image) first = phi;
                 Vec off = phi - first;
-                size += phi < 0 ? -phi : phi;
+                size += magnitude(phi);
                 sum += off;
                 square = fma(off, off, square);
             }
             std::memcpy(&scores.first[edge], &first, sizeof first);
             for (int lane = 0; lane < LANES; lane++) {
-                scores.size[edge + lane] += size[lane];
-                scores.sum[edge + lane] += sum[lane];
-                scores.square[edge + lane] += square[lane];
+                scores.size[edge + lane] += size.lane(lane);
+                scores.sum[edge + lane] += sum.lane(lane);
+                scores.square[edge + lane] += square.lane(lane);
             }
         }
 }

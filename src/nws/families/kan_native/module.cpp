@@ -159,6 +159,7 @@ struct Trained {
 }  // namespace
 
 NB_MODULE(_kan, m) {
+    m.attr("INSTRUCTION_SET") = INSTRUCTION_SET;
     nb::class_<Trained>(m, "Net", "Layers of cubic splines (widths) on one grid, with AdamW's state. theta: nws.families.kan's order.")
         .def(nb::init<std::vector<int>, int, float, float, In<float, 1>>(), nb::arg("widths"), nb::arg("grid"), nb::arg("low"),
              nb::arg("high"), nb::arg("theta"))
