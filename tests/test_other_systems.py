@@ -19,8 +19,10 @@ for module in modules:
 compiled = {name for name in sys.modules if name.rpartition(".")[2].startswith("_") and not name.endswith("_")}
 for name in [name for name in sys.modules if name.split(".")[0] == "nws" and name not in compiled]:
     del sys.modules[name]
-for name in ("fork", "forkpty", "getuid", "geteuid", "getgid", "register_at_fork", "sched_getaffinity", "uname", "mkfifo", "O_NOFOLLOW",
-             "O_DIRECTORY", "O_NONBLOCK", "pread", "getpgid", "killpg", "setsid", "statvfs", "sysconf", "WNOHANG"):
+for name in (
+    "fork", "forkpty", "getuid", "geteuid", "getgid", "register_at_fork", "sched_getaffinity", "uname", "mkfifo", "O_NOFOLLOW",
+    "O_DIRECTORY", "O_NONBLOCK", "pread", "getpgid", "killpg", "setsid", "statvfs", "sysconf", "WNOHANG",
+):
     if hasattr(os, name):
         delattr(os, name)
 for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGKILL", "SIGCHLD", "SIGQUIT", "SIGALRM", "SIGTSTP", "pthread_sigmask", "setitimer"):
