@@ -16,7 +16,7 @@ TIERS = (
     {"cli"},
     {"report"},
     {"importers", "exporters"},
-    {"legacy", "demo", "auditing", "bench", "gallery"},
+    {"legacy", "demo", "auditing", "bench", "benchmark", "gallery"},
     {"figures"},
     {"analysis"},
     {"tables"},
@@ -31,6 +31,7 @@ TIERS = (
     {"families"},
     {"dropout", "layout", "recorded"},
     {"atomic", "cells", "processes", "progress"},
+    {"shift"},
     {"errors", "processor", "threads", "vocabulary"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
