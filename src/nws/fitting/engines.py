@@ -23,9 +23,7 @@ def why_not() -> str | None:
     """Why the native fitter cannot be used on this machine, in one line; None when it can."""
     if _native is not None:
         return None
-    return (
-        f"the native fitter is not built ({_failure}): fitting takes ten times as long; install a C++ compiler, then reinstall nws"
-    )
+    return f"the native fitter {_failure}; PyTorch fits as well, which takes ten times as long"
 
 
 def chosen(engine: str) -> str:

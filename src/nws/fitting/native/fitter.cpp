@@ -133,10 +133,10 @@ private:
         }
         for (size_t i = 0; i < vecs_; i++) {
             Vec g = g_.data[i];
-            Vec m = m_.data[i] * BETA1 + g * (1 - BETA1), v = v_.data[i] * BETA2 + g * g * (1 - BETA2);
+            Vec m = fma(m_.data[i], BETA1, g * (1 - BETA1)), v = fma(v_.data[i], BETA2, g * g * (1 - BETA2));
             m_.data[i] = m;
             v_.data[i] = v;
-            p_.data[i] -= rate * m / (square_root(v) * second + EPSILON);
+            p_.data[i] -= rate * m / fma(square_root(v), second, EPSILON);
         }
     }
 
@@ -167,7 +167,7 @@ private:
         for (int i = 0; i < width_; i++)
             for (int k = 0; k < POINTS; k++) {
                 Vec z = b[i];
-                for (int d = 0; d < shape_.inputs; d++) z += w[i * shape_.inputs + d] * points[k * shape_.inputs + d];
+                for (int d = 0; d < shape_.inputs; d++) z = fma(w[i * shape_.inputs + d], points[k * shape_.inputs + d], z);
                 Units::hidden(z, omega, s[k * width_ + i], c[k * width_ + i]);
             }
     }
@@ -186,7 +186,7 @@ private:
                     for (int v = 0; v < TILE; v++) x[v] = w[(i + v) * width_ + j];
                     for (int u = 0; u < TILE; u++) {
                         Vec y = in[(k + u) * width_ + j];
-                        for (int v = 0; v < TILE; v++) a[u][v] += y * x[v];
+                        for (int v = 0; v < TILE; v++) a[u][v] = fma(y, x[v], a[u][v]);
                     }
                 }
                 for (int u = 0; u < TILE; u++)
@@ -206,10 +206,10 @@ private:
         for (int k = 0; k < POINTS; k++)
             for (int o = 0; o < shape_.outputs; o++) {
                 Vec y = b[o] + offset_, slope;
-                for (int i = 0; i < width_; i++) y += w[o * width_ + i] * s[k * width_ + i];
+                for (int i = 0; i < width_; i++) y = fma(w[o * width_ + i], s[k * width_ + i], y);
                 y = Units::output(y, slope);
                 Vec e = k < real ? y - target[k * shape_.outputs + o] : Vec{};
-                loss += e * e;
+                loss = fma(e, e, loss);
                 e *= slope * scale;
                 gb[o] += e;
                 error_.data[k * shape_.outputs + o] = e;
@@ -217,12 +217,12 @@ private:
         for (int i = 0; i < width_; i++) {
             for (int o = 0; o < shape_.outputs; o++) {
                 Vec sum = gw[o * width_ + i];
-                for (int k = 0; k < POINTS; k++) sum += error_.data[k * shape_.outputs + o] * s[k * width_ + i];
+                for (int k = 0; k < POINTS; k++) sum = fma(error_.data[k * shape_.outputs + o], s[k * width_ + i], sum);
                 gw[o * width_ + i] = sum;
             }
             for (int k = 0; k < POINTS; k++) {
                 Vec d{};
-                for (int o = 0; o < shape_.outputs; o++) d += error_.data[k * shape_.outputs + o] * w[o * width_ + i];
+                for (int o = 0; o < shape_.outputs; o++) d = fma(error_.data[k * shape_.outputs + o], w[o * width_ + i], d);
                 c[k * width_ + i] *= d;
             }
         }
@@ -243,7 +243,7 @@ private:
                     for (int v = 0; v < TILE; v++) x[v] = in[k * width_ + j + v];
                     for (int u = 0; u < TILE; u++) {
                         Vec y = d[k * width_ + i + u];
-                        for (int v = 0; v < TILE; v++) a[u][v] += y * x[v];
+                        for (int v = 0; v < TILE; v++) a[u][v] = fma(y, x[v], a[u][v]);
                     }
                 }
                 for (int u = 0; u < TILE; u++)
@@ -266,7 +266,7 @@ private:
                     for (int v = 0; v < TILE; v++) x[v] = w[i * width_ + j + v];
                     for (int u = 0; u < TILE; u++) {
                         Vec y = d[(k + u) * width_ + i];
-                        for (int v = 0; v < TILE; v++) a[u][v] += y * x[v];
+                        for (int v = 0; v < TILE; v++) a[u][v] = fma(y, x[v], a[u][v]);
                     }
                 }
                 for (int u = 0; u < TILE; u++)
@@ -281,7 +281,7 @@ private:
             for (int k = 0; k < POINTS; k++) gb[i] += d[k * width_ + i];
             for (int e = 0; e < shape_.inputs; e++) {
                 Vec sum = gw[i * shape_.inputs + e];
-                for (int k = 0; k < POINTS; k++) sum += d[k * width_ + i] * points[k * shape_.inputs + e];
+                for (int k = 0; k < POINTS; k++) sum = fma(d[k * width_ + i], points[k * shape_.inputs + e], sum);
                 gw[i * shape_.inputs + e] = sum;
             }
         }

@@ -1,5 +1,6 @@
 // Fits many small fully connected nets of one shape, each to a signal of its own, on the same points: LANES nets side by
-// side, one net per lane. No operation crosses lanes, so a net does not depend on its neighbours, bit for bit.
+// side, one net per lane. No operation crosses lanes, so a net does not depend on its neighbours, nor on how many lanes the
+// processor has, bit for bit.
 #pragma once
 
 #include <array>
@@ -38,24 +39,22 @@ struct Outcome {
     int64_t* steps;       // (S,)
 };
 
-NWS_INLINE Vec multiply_add(Vec a, Vec b, Vec c) { return a * b + c; }
-
 // Sine and cosine to about one unit in the last place for |x| < 10^5: two-part reduction by pi/2, Cephes' polynomials.
 NWS_INLINE void sine_cosine(Vec x, Vec& sine, Vec& cosine) {
     const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number, which its low bits then are
-    Vec shifted = x * 0.636619772f + magic;
+    Vec shifted = fma(x, 0.636619772f, magic);
     BitVec quadrant = reinterpret_cast<BitVec>(shifted);
     Vec n = shifted - magic;
-    Vec r = x - n * 1.57079637f;
-    r = r + n * 4.37113900e-8f;
+    Vec r = fma(n, -1.57079637f, x);
+    r = fma(n, 4.37113900e-8f, r);
     Vec r2 = r * r;
-    Vec s = r2 * -1.95152959e-4f + 8.33216087e-3f;
-    s = s * r2 - 1.66666546e-1f;
-    s = s * r2 * r + r;
-    Vec c = r2 * 2.44331571e-5f - 1.38873163e-3f;
-    c = c * r2 + 4.16666456e-2f;
-    c = c * r2 - 0.5f;
-    c = c * r2 + 1.0f;
+    Vec s = fma(r2, -1.95152959e-4f, 8.33216087e-3f);
+    s = fma(s, r2, -1.66666546e-1f);
+    s = fma(s * r2, r, r);
+    Vec c = fma(r2, 2.44331571e-5f, -1.38873163e-3f);
+    c = fma(c, r2, 4.16666456e-2f);
+    c = fma(c, r2, -0.5f);
+    c = fma(c, r2, 1.0f);
     IntVec swapped = reinterpret_cast<IntVec>(quadrant << 31) < 0;
     BitVec sine_sign = (quadrant << 30) & 0x80000000u, cosine_sign = ((quadrant + 1) << 30) & 0x80000000u;
     sine = reinterpret_cast<Vec>(reinterpret_cast<BitVec>(select(swapped, c, s)) ^ sine_sign);
