@@ -13,7 +13,7 @@ from nws import fitting
 from nws.train.native_engine import why_not
 
 X86 = platform.machine() == "x86_64"
-CLANG = next(filter(None, map(shutil.which, ("clang++", *(f"clang++-{n}" for n in range(25, 14, -1))))), None)
+CLANG = next(filter(None, map(shutil.which, ("clang++", *(f"clang++-{n}" for n in range(25, 13, -1))))), None)
 # Each of these for itself: what makes the program, and what runs it.
 ARM, ARM_EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 
