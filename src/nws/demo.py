@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nws import figures, sampling, terminal, threads
 from nws.families.cnn2020 import FIXED
@@ -14,6 +16,9 @@ from nws.tasks.inputs import Inputs
 from nws.tasks.protocol import Result, Task
 from nws.train import Schedule
 from nws.zoo import Zoo
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Small nets of one architecture: 0.27 s of one core each, so that 300 of them are trained in less than a minute on two quiet cores.
 IMAGES, LIMIT, LIMIT_TEST = "digits", 1000, 340
@@ -30,7 +35,10 @@ ROUNDS, DMC_ROUNDS = 10, 2
 
 
 def run(out: str | Path, nets: int = 300, workers: int | None = None) -> list[Result]:
-    """Everything below `out`: zoo/, results.json, demo.png. Going on from whatever is there already."""
+    """Everything below `out`: zoo/, results.json, demo.png. Going on from whatever is there already.
+
+    What so few nets cannot tell is left out, with a note; a dozen nets tell nothing, and then there is no figure.
+    """
     out = Path(out)
     hps = SPACE.sample(nets, seed=0)
     sets = sampling.load_images([IMAGES], None, LIMIT, LIMIT_TEST)
@@ -43,15 +51,26 @@ def run(out: str | Path, nets: int = 300, workers: int | None = None) -> list[Re
             terminal.console.print(f"note: {note}", markup=False)
         with terminal.SamplingBar(nets, done) as bar:
             sampling.fill(zoo, hps, sets, SCHEDULE, workers=workers, on_progress=bar)
-    rows = classify(zoo, out, workers or threads.cores())
+    readable = [name for name in PROPERTIES if on_both_sides(zoo.index, name)]
+    if missing := [name for name in PROPERTIES if name not in readable]:
+        terminal.console.print(f"note: {nets} nets are too few to read {', '.join(missing)}: more with --nets", markup=False)
+    if not readable:
+        return []
+    rows = classify(zoo, out, readable, workers or threads.cores())
     figures.save(figures.meta_classification(results.table(rows)), out / "demo")
     return rows
 
 
-def classify(zoo: Zoo, out: Path, workers: int = 1) -> list[Result]:
+def on_both_sides(index: pd.DataFrame, name: str) -> bool:
+    """Whether nets of at least two classes of a property stand on both sides of the split, and of all that are there."""
+    counts = index.groupby([name, "split"]).size().unstack(fill_value=0)
+    return counts.shape[0] > 1 and counts.shape[1] == 2 and bool((counts > 0).all(axis=None))
+
+
+def classify(zoo: Zoo, out: Path, properties: Sequence[str], workers: int = 1) -> list[Result]:
     """The rows of the table, property by property."""
-    whole = [Task(name, LAST) for name in PROPERTIES]
-    local = [Task(name, LAST, slice_length=DMC_SLICE) for name in LOCAL]
+    whole = [Task(name, LAST) for name in properties]
+    local = [Task(name, LAST, slice_length=DMC_SLICE) for name in LOCAL if name in properties]
     with terminal.progress() as on_progress, Inputs(zoo, workers=workers) as inputs:
         read = partial(evaluate, zoo=inputs, out=out)
         # A share of the time each, as measured.

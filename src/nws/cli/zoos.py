@@ -199,6 +199,8 @@ def demo(
     rows = story.run(out, nets=nets, workers=workers)
     if as_json:
         print_json([r.row() for r in rows])
+    elif not rows:
+        terminal.console.print(f"the zoo is {out / 'zoo'}")
     else:
         terminal.out.print(terminal.results(rows))
         terminal.console.print(f"the zoo is {out / 'zoo'}, the figure {out / 'demo.png'}, the rows {out / 'results.json'}")
