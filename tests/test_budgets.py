@@ -19,6 +19,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "src/nws/meta/dmc.py:__init__": "scikit-learn's contract: every setting is an argument of the constructor",
     "src/nws/tasks/evaluation.py:evaluate": "an entry point: what varies is a named value",
     "src/nws/train/runners/__init__.py:train": "an entry point: what varies is a named value",
+    "src/nws/sampling.py:fill": "what `sample` and the command share: what varies is a named value",
     "src/nws/sampling.py:sample": "the entry point of most users: what varies is a named value",
 }  # path:name -> reason; in cli/ an argument is an option of a command, and free
 

@@ -31,6 +31,7 @@ TIERS = (
     {"families"},
     {"dropout", "layout", "recorded"},
     {"atomic", "cells", "processes", "progress"},
+    {"shift"},
     {"errors", "threads", "vocabulary"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}

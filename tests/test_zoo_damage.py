@@ -93,13 +93,13 @@ def _temporary_names(zoo):
         raise OSError(errno.EIO, "caught")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "replace", fail)
+        patch.setattr(os, "link", fail)
         with pytest.raises(NwsError, match="could not be written"):
             zoo.append(tiny(99))
     return seen
 
 
-@pytest.mark.parametrize("where", ["os.replace", "os.fsync", "nws.atomic.flush_folder", "nws.atomic.open"])
+@pytest.mark.parametrize("where", ["os.link", "os.fsync", "nws.atomic.flush_folder", "nws.atomic.open"])
 def test_disk_full_drops_the_net_whole(zoo, monkeypatch, where):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")

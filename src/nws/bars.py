@@ -24,6 +24,7 @@ class SamplingBar:
 
     def __init__(self, total: int, done: int):
         self.total, self.done, self.fresh, self.images = total, done, 0, 0
+        self.elsewhere: Callable[[], int] = lambda: 0  # nets that other processes made meanwhile
         self.started = time.monotonic()
         self.lines: dict[int, TaskID] = {}
         self.bar = Progress(
@@ -50,7 +51,7 @@ class SamplingBar:
         self.fresh += 1
         if net.number in self.lines:
             self.bar.remove_task(self.lines.pop(net.number))
-        self.bar.update(self.whole, completed=self.done, text=self._rate())
+        self.bar.update(self.whole, completed=self.done + self.elsewhere(), text=self._rate())
         if not console.is_terminal:
             ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
             dataset = net.hp.to_dict().get("dataset", "image set not recorded")
@@ -59,11 +60,13 @@ class SamplingBar:
 
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self.started, 1e-9)
-        text = f"{self.done} of {self.total}, {self.images / elapsed:,.0f} images/s"
-        if self.fresh:
-            left = (self.total - self.done) * elapsed / self.fresh
-            text += f", {3600 * self.fresh / elapsed:,.0f} nets/h, {duration(left)} left"
-        return text
+        others = self.elsewhere()
+        done, fresh = self.done + others, self.fresh + others
+        text = f"{done} of {self.total}, {self.images / elapsed:,.0f} images/s"
+        if fresh:
+            left = (self.total - done) * elapsed / fresh
+            text += f", {3600 * fresh / elapsed:,.0f} nets/h, {duration(left)} left"
+        return f"{text}, {others} of them by others" if others else text
 
     def __enter__(self) -> SamplingBar:
         if console.is_terminal:

@@ -15,10 +15,12 @@ from nws.families import CNN2020, Family
 from nws.families.space import Config, Space
 from nws.images import ImageSet
 from nws.net import Net
+from nws.shift import Shift
 from nws.train import engines, native_engine
 from nws.train.loop import MAX_EPOCHS, VALIDATION_SHARE, Job, Progress, Schedule
-from nws.train.runners import default_workers, train
-from nws.zoo import Zoo
+from nws.train.runners import GivenUp, default_workers, train
+from nws.zoo import TakenError, Zoo
+from nws.zoo.claims import Claims
 
 OnProgress = Callable[[Progress | Net], None]
 
@@ -31,6 +33,8 @@ def sample(
     images: str | ImageSet | Sequence[str | ImageSet] | None = None,
     seed: int = 0,
     workers: int | None = None,
+    share: str | None = None,
+    until: str | None = None,
     snapshots: int = 20,
     epochs: int = MAX_EPOCHS,
     limit: int | None = None,
@@ -47,6 +51,8 @@ def sample(
     seed     of initialization, batches, dropout and augmentation, and of what is drawn: a net is a function of (seed, number)
     engine   what computes the training steps: "auto" (native where it can, else torch), "native", "torch", or "gpu"
     workers  processes of one thread each; None is one per core. On a GPU: nets side by side, None is 32
+    share    "K/N": of N processes that fill this zoo, whichever host they are on, the K-th; its nets come first, then others'
+    until    when to stop: "4h", "17:30"; what is not done then is left to the next call. Both are SLURM's where they are not given
     epochs   at most; early stopping usually ends a training before 1000
     limit    class-balanced subset of the training images; `limit_test` of the test images
     data     folder with the image sets' files; see `nws.images.load`
@@ -56,6 +62,7 @@ def sample(
     at the end for nets whose workers died.
     """
     engines.check(engine)  # refuses before anything is on disk
+    shift = Shift.of(share, until)
     given = [images] if isinstance(images, str | ImageSet) else list(images or ())
     configs, space = _drawn(nets, n, seed, space, [s if isinstance(s, str) else s.name for s in given])
     given = given or sorted({hp.dataset for hp in configs})
@@ -65,11 +72,11 @@ def sample(
     schedule = Schedule(seed, snapshots, epochs)
     zoo = prepare(path, configs, sets, schedule, space)
     if on_progress is not None:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, on_progress=on_progress)
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=on_progress)
         return zoo
     done = len(finished(zoo, len(configs)))
     with SamplingBar(len(configs), done) if done < len(configs) else contextlib.nullcontext(lambda progress: None) as bar:
-        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, on_progress=bar)
+        fill(zoo, configs, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=bar)
     return zoo
 
 
@@ -160,7 +167,7 @@ def _within(value: Any, options: tuple[Any, ...], continuous: bool) -> bool:
 
 def finished(zoo: Zoo, nets: int) -> set[int]:
     """Which of the first `nets` numbers the zoo holds."""
-    return {int(n) for n in zoo.index.index if n < nets}
+    return {number for number in zoo.numbers() if number < nets}
 
 
 def fill(
@@ -171,27 +178,42 @@ def fill(
     *,
     workers: int | None = None,
     engine: str = "auto",
+    runner: str = "auto",
+    shift: Shift | None = None,
     on_progress: OnProgress = lambda progress: None,
 ) -> None:
-    """Train the nets the zoo lacks, each on disk as soon as it is done. NwsError when another process is filling the zoo.
+    """Train the nets the zoo lacks, each on disk as soon as it is done, together with whoever else does the same (nws.zoo.claims).
 
-    A net whose worker died twice is marked (`Zoo.failed`), and the others go on; at the end NwsError names such nets.
+    A net whose worker died twice is marked (`Zoo.failed`), and the others go on; at the end NwsError names such nets. NwsError,
+    too, when the zoo is being repaired or imported into. Ends when all nets are there, or when the shift is over.
     """
     workers = default_workers(engine) if workers is None else workers
-    with zoo.only_writer():
-        done = finished(zoo, len(nets))
-        jobs = [Job(number, hp) for number, hp in enumerate(nets) if number not in done]
-        for net in train(
-            jobs,
-            sets,
-            schedule,
-            engine=engine,
-            workers=workers,
-            on_progress=on_progress,
-            gave_up=lambda n: zoo.mark_failed(n.number, n.why),
-        ):
-            zoo.append(net)
-            on_progress(net)
+    with Claims(zoo.path, len(nets), zoo.missing, shift or Shift(), workers) as claims:
+        if isinstance(on_progress, SamplingBar):
+            on_progress.elsewhere = lambda: claims.elsewhere
+
+        def gave_up(net: GivenUp) -> None:
+            zoo.mark_failed(net.number, net.why)
+            claims.refused(net.number)
+
+        how: dict[str, Any] = {"engine": engine, "runner": runner, "on_progress": on_progress, "gave_up": gave_up}
+        while True:
+            jobs = (Job(number, nets[number]) for number in claims.numbers())
+            for net in train(jobs, sets, schedule, workers=max(1, min(workers, claims.left)), **how):
+                claims.done(net.number, net.seconds, ours := _kept(zoo, net))
+                if ours:
+                    on_progress(net)
+            if not claims.wait():
+                return
+
+
+def _kept(zoo: Zoo, net: Net) -> bool:
+    """Whether the net is now in the zoo as we trained it; else another process was sooner, with the same net."""
+    try:
+        zoo.append(net)
+    except TakenError:
+        return False
+    return True
 
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:

@@ -9,6 +9,8 @@ writing.py nets in: a file each, or many to a shard
 packing.py files of single nets into shards
 scan.py    which files there are
 files.py   which file a net is in, kept open
+writers.py who is at it, by a file with a heartbeat each
+claims.py  which of them trains which nets
 reader.py  random slices without loading whole nets
 index.py   the index in parts, derived from the nets; rows.py its columns
 annotated.py annotations.json, columns that users added
@@ -18,10 +20,21 @@ verify.py  every byte checked; damaged files moved aside
 describe.py the zoo in numbers, and its card
 """
 
-from nws.zoo.container import DamagedFileError
+from nws.zoo.container import DamagedFileError, TakenError
 from nws.zoo.netfile import Header, read_header, read_net
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, split
 from nws.zoo.verify import Report
 from nws.zoo.zoo import Zoo
 
-__all__ = ["DEFAULT_THRESHOLD", "THRESHOLDS", "DamagedFileError", "Header", "Report", "Zoo", "read_header", "read_net", "split"]
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "THRESHOLDS",
+    "DamagedFileError",
+    "Header",
+    "Report",
+    "TakenError",
+    "Zoo",
+    "read_header",
+    "read_net",
+    "split",
+]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nws.families import CNN2020, MLP
 from nws.families.space import Property
 from nws.zoo.netfile import ACCURACIES
-from nws.zoo.plan import FORMAT
+from nws.zoo.plan import FORMAT, PACKED
 from nws.zoo.select import converged_mask
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def summary(zoo: Zoo) -> dict[str, Any]:
     of_sets = pd.DataFrame({name: frame[name] for name in ("dataset", "status", "test_accuracy")})
     return {
         "path": str(zoo.path),
-        "format": max(FORMAT, zoo.format),
+        "format": PACKED if zoo.packed else FORMAT,
         "nets": len(frame),
         "planned": zoo.planned,
+        "writers": [writer.to_dict() for writer in zoo.writers],
         "damaged": len(zoo.damaged),
         "failed": zoo.failed,
         "status": _counts(frame["status"]),

@@ -103,7 +103,10 @@ def pack(root: Path, per_shard: int, on_progress: Progress | None) -> Summary:
         shards.setdefault(int(Path(name).parent.name), []).append(root / name)
     done = 0
     for block in sorted({*singles, *shards}):
-        _pack_folder(root, singles.get(block, []), shards.get(block, []), per_shard, summary)
+        try:
+            _pack_folder(root, singles.get(block, []), shards.get(block, []), per_shard, summary)
+        except OSError as error:
+            raise NwsError(f"{root}: cannot be packed ({error.strerror}): no net was lost, run it again") from None
         done += len(singles.get(block, []))
         if on_progress:
             on_progress(done, len(found.nets))

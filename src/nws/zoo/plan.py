@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nws.atomic import write_whole
+from nws.atomic import is_temporary, write_once, write_whole
 from nws.errors import NwsError
 from nws.families import CNN2020, FAMILIES, Family, StoredFamily
 from nws.families.base import to_dict
@@ -124,9 +126,33 @@ class Plan:
         except NwsError as error:
             raise NwsError(f"{path}: {error}") from None
 
+    def begun(self, root: Path) -> bool:
+        """Make the zoo, as the first of all that try at once; False when there is one. NwsError when there is something else."""
+        path = root / "zoo.json"
+        if path.exists() or root.is_file():
+            return False
+        root.mkdir(parents=True, exist_ok=True)
+        if any(not is_temporary(entry) for entry in root.iterdir()) and not path.exists():
+            raise NwsError(f"{root} is not empty and no zoo: name an empty or a new folder")
+        return write_once(path, self._text())
+
+    def joined(self, root: Path, compare_images: bool) -> None:
+        """Go on with the zoo at `root`, which grows to this plan's number of nets. NwsError when it was planned otherwise."""
+        while True:
+            made = Plan.read(root)
+            made.check_same(root, self, compare_images)
+            if not os.access(root, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if made.grown(self["nets"]) == made:
+                return
+            made.grown(self["nets"]).write(root)  # and look again: another may have done so too
+
     def write(self, root: Path) -> None:
-        """Raises OSError."""
-        write_whole(root / "zoo.json", (json.dumps(dict(self.values), indent=1) + "\n").encode())
+        """In place of what is there. Raises OSError."""
+        write_whole(root / "zoo.json", self._text())
+
+    def _text(self) -> bytes:
+        return (json.dumps(dict(self.values), indent=1) + "\n").encode()
 
     def grown(self, nets: int | None) -> Plan:
         """The same plan with at least this many nets."""

@@ -55,8 +55,8 @@ def scan(root: Path) -> Scan:
 
 
 def abandoned(root: Path) -> list[Path]:
-    """Temporary files of killed processes, in the zoo's folder, failed/, and where nets and shards lie."""
-    return strays((root, root / "failed", root / "index", *_folders(root, "nets"), *_folders(root, FOLDER)))
+    """Temporary files of killed processes, in the zoo's folder, claims/, failed/, index/, and where nets and shards lie."""
+    return strays((root, root / "claims", root / "failed", root / "index", *_folders(root, "nets"), *_folders(root, FOLDER)))
 
 
 def stamp(root: Path) -> Stamp:

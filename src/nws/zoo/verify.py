@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nws.errors import NwsError
-from nws.zoo import failed
+from nws.zoo import failed, writers
 from nws.zoo.container import DamagedFileError, advice
 from nws.zoo.index import state
 from nws.zoo.netfile import net_path, read_net
@@ -83,6 +84,11 @@ class Report:
 
 def verify(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> Report:
     """See `Zoo.verify`."""
+    with writers.only_writer(root, "repairing") if repair else contextlib.nullcontext():
+        return _verified(root, plan, repair, progress)
+
+
+def _verified(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> Report:
     nets, imported = plan["nets"], "imported" in plan["settings"]
     found = scan(root)
     index, listed = state(root, found, Columns.of(plan.family))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from nws.atomic import flush_folder, is_temporary, write_whole
+from nws.atomic import flush_folder, write_once
 from nws.errors import NwsError, unknown
 from nws.families import Family
 from nws.families.space import Config
 from nws.net import Net
 from nws.zoo import failed, packing
+from nws.zoo.container import TakenError
 from nws.zoo.netfile import encode, metadata_of, net_path, tensors_of, write_error
 from nws.zoo.plan import PACKED, Plan
 from nws.zoo.scan import abandoned
@@ -25,21 +24,10 @@ _NUMBER_LIMIT = 10**9
 def make(root: Path, wanted: Plan, compare_images: bool) -> None:
     """The zoo's folder, or the one that was made by the same plan. NwsError when it holds something else or cannot be written."""
     try:
-        if (root / "zoo.json").exists() or root.is_file():
-            plan = Plan.read(root)
-            plan.check_same(root, wanted, compare_images)
-            if not os.access(root, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-            grown = plan.grown(wanted["nets"])
-            if grown != plan:
-                grown.write(root)
+        if not wanted.begun(root):
+            wanted.joined(root, compare_images)
             for path in abandoned(root):
                 path.unlink(missing_ok=True)
-        else:
-            root.mkdir(parents=True, exist_ok=True)
-            if any(not is_temporary(entry) for entry in root.iterdir()):
-                raise NwsError(f"{root} is not empty and no zoo: name an empty or a new folder")
-            wanted.write(root)
     except OSError as error:
         raise NwsError(f"{root}: cannot be written ({error.strerror}): name a folder that you may write to") from None
 
@@ -49,16 +37,16 @@ def append(root: Path, net: Net, split: str, family: Family, taken: Callable[[in
     _check(root, net, split, family)
     path, data = net_path(root, net.number), encode(net, split)
     try:
-        if taken(net.number):
-            raise NwsError(f"{root} has a net {net.number} already: give this one another number, or another zoo")
         for folder in (path.parent.parent, path.parent):
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 flush_folder(folder.parent)
-        write_whole(path, data, new=True)
+        placed = not taken(net.number) and write_once(path, data)
         failed.clear(root, net.number)
     except OSError as error:
         raise write_error(root, net.number, error) from None
+    if not placed:
+        raise _taken(root, net.number)
 
 
 def append_many(root: Path, nets: Iterable[tuple[Net, str]], family: Family, taken: Callable[[int], bool]) -> int:
@@ -69,7 +57,7 @@ def append_many(root: Path, nets: Iterable[tuple[Net, str]], family: Family, tak
         for net, split in nets:
             _check(root, net, split, family)
             if taken(net.number):
-                raise NwsError(f"{root} has a net {net.number} already: give this one another number, or another zoo")
+                raise _taken(root, net.number)
             tensors = tensors_of(net)
             layout = layouts.setdefault(id(net.layout), (net.layout, net.layout.to_json()))[1]
             yield metadata_of(net, split, tensors, layout), tensors
@@ -86,16 +74,21 @@ def append_many(root: Path, nets: Iterable[tuple[Net, str]], family: Family, tak
     return stored
 
 
-def mark_packed(root: Path, plan: Plan) -> Plan:
-    """zoo.json says that there are shards before there are: an older nws would take their nets for missing."""
-    if plan["format"] == PACKED:
-        return plan
+def mark_packed(root: Path) -> Plan:
+    """zoo.json says that there are shards before there are: an older nws would take their nets for missing.
+
+    It is looked at each time: who lets the zoo grow at the same moment may have written it as it was before.
+    """
     try:
-        now = Plan.read(root).packed()
-        now.write(root)
+        while (plan := Plan.read(root))["format"] != PACKED:
+            plan.packed().write(root)
     except OSError as error:
         raise NwsError(f"{root}: cannot be written ({error.strerror}): nothing was changed") from None
-    return now
+    return plan
+
+
+def _taken(root: Path, number: int) -> TakenError:
+    return TakenError(f"{root} has a net {number} already: give this one another number, or another zoo")
 
 
 def _check(root: Path, net: Net, split: str, family: Family) -> None:

@@ -17,10 +17,10 @@ from nws.families import CNN2020, Family
 from nws.families.space import Property, Space
 from nws.layout import Layout
 from nws.net import Net, at_snapshots
-from nws.zoo import annotated, describe, failed, lock, packing, scan, verify, writing
+from nws.zoo import annotated, describe, failed, packing, scan, verify, writers, writing
 from nws.zoo import select as selection
 from nws.zoo.index import Index, View
-from nws.zoo.plan import Plan
+from nws.zoo.plan import PACKED, Plan
 from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
 from nws.zoo.rows import Columns, typed_columns
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nws.zoo.dataset import ZooDataset
+
+_FEW = 100  # nets that are asked for one by one
 
 
 class Zoo:
@@ -71,8 +73,7 @@ class Zoo:
         root = Path(path)
         if family is None and "imported" not in settings:
             family = space.family if space else CNN2020
-        wanted = Plan.make(family, space, seed, nets, images or {}, settings)
-        writing.make(root, wanted, compare_images=images is not None)
+        writing.make(root, Plan.make(family, space, seed, nets, images or {}, settings), compare_images=images is not None)
         return cls(root)
 
     def __repr__(self) -> str:
@@ -98,9 +99,9 @@ class Zoo:
         return Zoo, (self.path,)  # open files stay behind when a zoo is sent to another process
 
     @property
-    def format(self) -> int:
-        """Of zoo.json (docs/format.md): 4 once nets lie in shards."""
-        return int(self._plan["format"])
+    def packed(self) -> bool:
+        """Whether nets may lie in shards: older versions of nws then ask for an upgrade."""
+        return bool(self._plan["format"] == PACKED)
 
     @property
     def seed(self) -> int:
@@ -123,21 +124,19 @@ class Zoo:
 
     @property
     def images(self) -> Mapping[str, Any]:
-        images: Mapping[str, Any] = self._plan["images"]
-        return images
+        return dict(self._plan["images"])
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        settings: Mapping[str, Any] = self._plan["settings"]
-        return settings
+        return dict(self._plan["settings"])
 
     # -- nets in -------------------------------------------------------------------------------------------------------------
 
     def append(self, net: Net, split: str | None = None) -> None:
         """Store a net: whole or not at all, on disk when this returns.
 
-        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. NwsError when the number is taken,
-        or the disk is full or fails: then nothing is left of the net and the zoo stays valid.
+        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. TakenError when the number is taken,
+        NwsError when the disk is full or fails: then nothing is left of the net and the zoo stays valid.
         """
         side = self.split(net.number) if split is None else split
         writing.append(self.path, net, side, self.family, self._reader.has)
@@ -149,7 +148,7 @@ class Zoo:
         at all; it is written when it is full, or all its thousand numbers were given. Raises as `append`; shards that were written
         before stay. Older versions of nws ask for an upgrade when they open a zoo with shards.
         """
-        self._plan = writing.mark_packed(self.path, self._plan)
+        self._plan = writing.mark_packed(self.path)
         sided = (net if isinstance(net, tuple) else (net, self.split(net.number)) for net in nets)
         return writing.append_many(self.path, sided, self.family, self._reader.has)
 
@@ -159,14 +158,11 @@ class Zoo:
         A net's file goes once its shard is on disk and read back; a stopped call is gone on with by the next. Shards with less than
         half of that are put together too. NwsError while another program fills the zoo. on_progress(done, of) hears of files.
         """
-        with self.only_writer():
-            self._plan = writing.mark_packed(self.path, self._plan)
-            try:
-                return packing.pack(self.path, nets_per_shard, on_progress)
-            except OSError as error:
-                raise NwsError(f"{self.path}: cannot be packed ({error.strerror}): no net was lost, run it again") from None
-            finally:
-                self._reader.forget()
+        with self.only_writer("packing"):
+            self._plan = writing.mark_packed(self.path)
+            summary = packing.pack(self.path, nets_per_shard, on_progress)
+        self._reader.forget()
+        return summary
 
     def mark_failed(self, number: int, why: str) -> None:
         """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when that cannot be written."""
@@ -175,9 +171,14 @@ class Zoo:
         except OSError as error:
             raise NwsError(f"{failed.path(self.path, number)}: cannot be written ({error.strerror}): free some space") from None
 
-    def only_writer(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps a second program from filling the zoo at the same time: `with zoo.only_writer(): ...`; NwsError names the first."""
-        return lock.only_writer(self.path)
+    def only_writer(self, doing: str = "writing to") -> contextlib.AbstractContextManager[None]:
+        """`with zoo.only_writer(): ...`: nobody else writes to the zoo meanwhile. NwsError that names who does already."""
+        return writers.only_writer(self.path, doing)
+
+    @property
+    def writers(self) -> list[writers.Writer]:
+        """The processes that write to the zoo now, on whichever machine."""
+        return writers.at_work(self.path)
 
     def split(self, number: int) -> str:
         """ "train" or "test" by the zoo's rule: one net in every four consecutive numbers is a test net."""
@@ -187,10 +188,11 @@ class Zoo:
         """Numbers of the nets that are there, from the files' names and the shards' tables alone."""
         return sorted(self._present())
 
-    def missing(self) -> list[int]:
-        """Numbers that are planned and not there: what is left to train."""
-        present = self._present()
-        return [number for number in range(self.planned or 0) if number not in present]
+    def missing(self, among: range | None = None) -> list[int]:
+        """Numbers that are planned, or of `among`, and not there: what is left to train."""
+        among = range(self.planned or 0) if among is None else among
+        present = {n for n in among if self._reader.has(n)} if len(among) < _FEW else self._present()
+        return [number for number in among if number not in present]
 
     @property
     def failed(self) -> dict[int, str]:
@@ -205,9 +207,9 @@ class Zoo:
         not there, a name that the index has, or one that was added before, unless replace; then the zoo is as before.
         """
         taken = self._columns.shown(self._own_frame())
-        whole = annotated.added(self.annotations, frame, self.numbers(), taken, replace)
         try:
-            annotated.write(self.path, whole)
+            with self.only_writer("annotating"):
+                annotated.write(self.path, annotated.added(self.annotations, frame, self.numbers(), taken, replace))
         except OSError as error:
             raise NwsError(f"{self.path / annotated.FILE}: cannot be written ({error.strerror}): nothing was changed") from None
 
@@ -383,7 +385,6 @@ class Zoo:
         return frame[self._columns.shown(frame)]
 
     def _look(self) -> None:
-        """Bring the index up to date, unless nothing can have changed."""
         if self._stamp is None or self._stamp != scan.stamp(self.path):
             self.refresh()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -42,11 +42,13 @@ class GivenUp:
 class Runner(Protocol):
     """Jobs in, nets out: each as it is done, in any order; the nets depend neither on the order nor on `workers`.
 
+    The next job is asked for when there is room for it: until then it may be another process's. And no more once there was none.
+
     `images` holds the image set of every job by name. Closing the iterator ends whatever the runner started.
     """
 
     def __call__(
-        self, jobs: Sequence[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
+        self, jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
     ) -> Iterator[Net | GivenUp]: ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,24 @@ TRIES = 2  # of a net whose worker dies: once may be anybody's fault, twice is t
 
 
 def in_processes(
-    jobs: Sequence[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
+    jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
-    """Each job as it is done, in any order. NwsError when no worker can be started.
+    """Each job as it is done, in any order; the next is asked for when a worker is free. NwsError when no worker can be started.
 
     An exception of a net itself (a bug) is raised here; lack of memory and signals end a worker, and others go on.
     """
     shared = _Shared(images)
     pool = Pool(workers, shared, TRIES)
-    tasks = [Task(_train, (training, job)) for job in jobs]
+    taken: list[int] = []  # numbers
+
+    def tasks() -> Iterator[Task]:
+        for job in jobs:
+            taken.append(job.number)
+            yield Task(_train, (training, job))
+
     try:
-        for at, made in pool.run(tasks, lambda _, message: on_progress(message), all_ready=shared.unname):
-            yield GivenUp(jobs[at].number, made.why) if isinstance(made, Lost) else made
+        for at, made in pool.run(tasks(), lambda _, message: on_progress(message), all_ready=shared.unname):
+            yield GivenUp(taken[at], made.why) if isinstance(made, Lost) else made
     finally:
         pool.close()
         shared.unname()
