@@ -16,7 +16,7 @@ TIERS = (
     {"cli"},
     {"report"},
     {"importers", "exporters"},
-    {"legacy", "demo", "auditing", "bench", "gallery"},
+    {"legacy", "demo", "auditing", "bench", "benchmark", "gallery"},
     {"figures"},
     {"analysis"},
     {"tables"},
@@ -32,7 +32,7 @@ TIERS = (
     {"dropout", "layout", "recorded"},
     {"atomic", "cells", "processes", "progress"},
     {"shift"},
-    {"errors", "threads", "vocabulary"},
+    {"errors", "processor", "threads", "vocabulary"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 HEAVY = {"torch", "pandas", "sklearn", "skimage", "matplotlib", "pyarrow"}  # half a second and more each

@@ -265,3 +265,35 @@ def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
     for name, value in rows:
         shown.add_row(escape(name), escape(value))
     return shown
+
+
+def readings(rows: Sequence[Any]) -> Table:
+    """The table of `nws benchmark read`: rows are `nws.benchmark.scoring.Row`."""
+    shown = _table("reading the weights of nets that nobody had seen")
+    shown.add_column("", overflow="fold")
+    shown.add_column("found (95% interval)", overflow="fold")
+    for heading in ("skill", "ECE", "learned", "ms a net"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    answered = [row for row in rows if not row.skipped]
+    before = None
+    for row in answered:
+        if (row.track, row.target) != before:
+            shown.add_section()
+            chance = "" if row.chance is None else f"chance {row.chance:.0%}"
+            shown.add_row(f"[bold]{escape(row.track)}: {escape(row.target.replace('_', ' '))}[/]", chance)
+            before = row.track, row.target
+        plain = [f"{value:.2f}" if value is not None else "" for value in (row.skill, row.ece)]
+        seconds = "" if row.train_seconds is None else f"{row.train_seconds:,.2g} s"
+        shown.add_row(f"  {escape(row.model)}", _reading(row), *plain, seconds, f"{row.read_ms:,.2g}" if row.read_ms else "")
+    if len(answered) < len(rows):
+        shown.caption = f"{len(rows) - len(answered)} questions do not suit the reader that was asked: --json says why"
+    return shown
+
+
+def _reading(row: Any) -> str:
+    if row.accuracy is not None:
+        return f"accuracy {row.accuracy:.0%} ({row.low:.0%} to {row.high:.0%})"
+    if row.auc is not None:
+        return f"AUC {row.auc:.2f}"
+    r2 = "none" if row.r2 is None else f"{row.r2:.2f} ({row.r2_low:.2f} to {row.r2_high:.2f})"
+    return f"R2 {r2}" + ("" if row.tau is None else f", tau {row.tau:.2f}")

@@ -35,6 +35,7 @@ class Engine(Protocol):
     """
 
     name: str
+    instruction_set: str  # of the processor or device, for which its sums were compiled
 
     def __init__(self, hp: Config, theta: np.ndarray, images: ImageSet, seed: int):
         """theta (P,) float32 at the start; seed of dropout and augmentation."""
@@ -162,7 +163,7 @@ def train_in_turns(
             status = "diverged"
         if stop or status == "diverged":
             break
-    about = {"engine": engine.name, "images": checksum}
+    about = {"engine": engine.name, "instruction_set": engine.instruction_set, "images": checksum}
     return _net(job, schedule, records, history, status, time.perf_counter() - started, about)
 
 

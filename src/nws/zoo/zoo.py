@@ -110,8 +110,7 @@ class Zoo:
     @property
     def planned(self) -> int | None:
         """How many nets the zoo is to have, or None when nobody said."""
-        planned: int | None = self._plan["nets"]
-        return planned
+        return None if self._plan["nets"] is None else int(self._plan["nets"])
 
     @property
     def family(self) -> Family:
@@ -144,9 +143,9 @@ class Zoo:
     def append_many(self, nets: Iterable[Net | tuple[Net, str]]) -> int:
         """Store small nets in shards, up to 256 to a file, as they come; returns how many. Give them in the order of the numbers.
 
-        nets: each alone, with its side by the zoo's rule, or as (net, split). A shard is on disk, whole and read back, or not there
-        at all; it is written when it is full, or all its thousand numbers were given. Raises as `append`; shards that were written
-        before stay. Older versions of nws ask for an upgrade when they open a zoo with shards.
+        nets: each alone, with its side by the zoo's rule, or as (net, split). A shard is on disk, whole and read back, or not;
+        it is written when it is full, or all its thousand numbers were given. Raises as `append`; earlier shards stay. Older
+        versions of nws ask for an upgrade when they open a zoo with shards.
         """
         self._plan = writing.mark_packed(self.path)
         sided = (net if isinstance(net, tuple) else (net, self.split(net.number)) for net in nets)
@@ -206,7 +205,8 @@ class Zoo:
         none; nets may be absent. They lie in annotations.json, and stay when the index is made anew. NwsError for a net that is
         not there, a name that the index has, or one that was added before, unless replace; then the zoo is as before.
         """
-        taken = self._columns.shown(self._own_frame())
+        self._look()
+        taken = self._columns.shown(self._index.frame())
         try:
             with self.only_writer("annotating"):
                 annotated.write(self.path, annotated.added(self.annotations, frame, self.numbers(), taken, replace))
@@ -247,7 +247,7 @@ class Zoo:
     def damaged(self) -> list[tuple[str, str]]:
         """Files that the index leaves out, as (path, why). `verify` looks closer."""
         self._look()
-        return list(self._index.damaged)
+        return [*self._index.damaged]
 
     def refresh(self) -> None:
         """Look at every file again. Needed only when one was changed in place; new nets are seen without."""
@@ -280,7 +280,7 @@ class Zoo:
 
     def layouts(self, nets: Iterable[int] | None = None) -> set[Layout]:
         """The different layouts of these nets, or of all: one means that they have one architecture."""
-        return {self.layout(net) for net in (self.numbers() if nets is None else nets)}
+        return set(map(self.layout, self.numbers() if nets is None else nets))
 
     def slices(self, nets: Any, snapshots: Any, starts: Any, length: int, via: str = "auto") -> np.ndarray:
         """(n, L) float32: slice i is theta(nets[i], snapshots[i])[starts[i] : starts[i] + L]. Arguments are broadcast.
@@ -333,10 +333,10 @@ class Zoo:
     ) -> tuple[Any, np.ndarray]:
         """(X, y) for scikit-learn: weights, and the property's values.
 
-        snapshots: numbers, or None for each net's last; part: all, conv, fc; slice_length: one random slice of each vector
-        instead of the whole; balance: as many nets per option as the rarest has; which: `converged` and `split` of `select`.
-        X is (n, P) float32, or a list of n vectors where nets differ in size. Rows go net by net, in the order of their numbers,
-        and within a net in the order of `snapshots`. They are near-twins: cross-validate by net, or use split="train" and "test".
+        snapshots: numbers, or None for each net's last; slice_length: one random slice of each vector instead of the whole;
+        balance: as many nets per option as the rarest has; which: `converged` and `split` of `select`. X is (n, P) float32, or a
+        list of n vectors where nets differ in size. Rows go net by net, and within a net in the order of `snapshots`: near-twins,
+        so cross-validate by net, or use split="train" and "test".
         """
         return selection.load(self, property, snapshots, part, slice_length, balance, seed, **which)
 
@@ -377,12 +377,9 @@ class Zoo:
         return describe.card(self)
 
     def _frame(self) -> pd.DataFrame:
-        return annotated.joined(self._own_frame(), self.annotations, typed_columns)
-
-    def _own_frame(self) -> pd.DataFrame:
         self._look()
         frame = self._index.frame()
-        return frame[self._columns.shown(frame)]
+        return annotated.joined(frame[self._columns.shown(frame)], self.annotations, typed_columns)
 
     def _look(self) -> None:
         if self._stamp is None or self._stamp != scan.stamp(self.path):
