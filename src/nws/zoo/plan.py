@@ -151,9 +151,6 @@ class Plan:
         """In place of what is there. Raises OSError."""
         write_whole(root / "zoo.json", self._text())
 
-    def write(self, root: Path) -> None:
-        write_whole(root / "zoo.json", self._text())
-
     def _text(self) -> bytes:
         return (json.dumps(dict(self.values), indent=1) + "\n").encode()
 
