@@ -19,6 +19,7 @@ from test_cli import run
 
 from nws import FIXED, NwsError, exporters
 from nws.auditing.reference import Reference
+from nws.auditing.specimen import Specimen
 from nws.recorded import Recorded
 from nws.zoo import Zoo, packing
 from nws.zoo.shardfile import Shard, encode
@@ -141,6 +142,19 @@ def test_exports_and_references_are_the_same(pair, tmp_path):
             assert path.read_bytes() == other[name].read_bytes()
     rows = [Reference.of_zoo(z).rows for z in pair]
     assert_array_equal(*rows)
+
+
+def test_an_audit_takes_a_net_of_a_shard(tmp_path):
+    zoo = fabricated_zoo(tmp_path)
+    alone = Specimen.read(tmp_path / "nets/000/000005.safetensors")
+    zoo.pack()
+    (shard,) = shards(zoo)
+    of_shard = Specimen.read(shard, "5")
+    assert_array_equal(of_shard.theta, alone.theta)
+    assert (of_shard.layout, of_shard.notes) == (alone.layout, alone.notes)
+    for wrong in (None, "12", "a"):
+        with pytest.raises(NwsError, match="holds nets 0 to 11 of a zoo: name one, --net 0"):
+            Specimen.read(shard, wrong)
 
 
 def test_foreign_nets_and_old_formats_are_packed_as_they_are(tmp_path):

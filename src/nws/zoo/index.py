@@ -17,7 +17,7 @@ import numpy as np
 
 from nws.atomic import write_whole
 from nws.errors import NwsError
-from nws.zoo.netfile import net_path, read_header
+from nws.zoo.netfile import net_path, read_header, single_path
 from nws.zoo.rows import Columns, joined, names_of, recorded_names, row, typed
 from nws.zoo.scan import Scan, scan
 from nws.zoo.shardfile import BLOCK, Shard, span_of
@@ -297,11 +297,6 @@ def state(root: Path, found: Scan, columns: Columns) -> tuple[str, set[int]]:
         fresh = fresh and is_fresh(root, frame, files.get(part, Files()))
         listed |= set() if frame is None else set(frame.index.tolist())
     return ("fresh" if fresh else "stale"), listed
-
-
-def single_path(number: int) -> str:
-    """`net_path` within the zoo, as the index has it."""
-    return f"nets/{number // 1000:03d}/{number:06d}.safetensors"
 
 
 def _true(root: Path, known: pd.DataFrame, here: Files) -> tuple[np.ndarray, set[str]]:

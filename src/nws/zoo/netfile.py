@@ -70,8 +70,13 @@ class Header:
 
 
 def net_path(root: Path, number: int) -> Path:
-    """Where net `number` lies in the zoo `root`."""
-    return root / "nets" / f"{number // 1000:03d}" / f"{number:06d}.safetensors"
+    """Where net `number` lies in the zoo `root`, if it has a file of its own."""
+    return root / single_path(number)
+
+
+def single_path(number: int) -> str:
+    """The same within the zoo, as the index has it."""
+    return f"nets/{number // 1000:03d}/{number:06d}.safetensors"
 
 
 def encode(net: Net, split: str) -> bytes:

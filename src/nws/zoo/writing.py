@@ -66,7 +66,7 @@ def append_many(root: Path, nets: Iterable[tuple[Net, str]], family: Family, tak
         numbers = [int(metadata["number"]) for metadata, _ in group]
         try:
             packing.write_shard(root, group)
-            for number in numbers:
+            for number in numbers if (root / failed.FOLDER).is_dir() else ():
                 failed.clear(root, number)
         except OSError as error:
             raise write_error(root, numbers[0], error, f"nets {numbers[0]} to {numbers[-1]}") from None
