@@ -290,7 +290,7 @@ class Zoo:
         check_road(via)
         if via == "auto":
             if not self._road:
-                self._road = "memmap" if fits_in_memory(int(self._frame()["bytes"].sum())) else "pread"
+                self._road = "memmap" if fits_in_memory(int(self.view()["bytes"].sum())) else "pread"
             via = self._road
         return self._reader.slices(nets, snapshots, starts, length, via)
 
