@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nws.bench.rows import Work, paired
+from nws.bench.rows import Work, paired, seconds
 from nws.families import cnn2020 as cnn
-from nws.families.cnn2020 import FIXED
+from nws.families.cnn2020 import FIXED, MAIN
 from nws.layout import Layout
 from nws.representations.statistics import PERCENTILES, layer_statistics, statistics
+from nws.representations.tensors import tensors
 
 
 def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
@@ -45,6 +46,24 @@ def rows(quick: bool = False) -> Iterator[dict[str, Any]]:
     yield row(name, n, layers, part, lambda: group_by_group(theta[few], layout), f"{usual}, group by group", 10.0)
     yield row(name, n, layers, len(some), lambda: group_of_all(some, layout), f"{usual}, group by group, 64 vectors at once", None)
     yield row("16 features", 64, lambda: statistics(some), 16, lambda: [measured(v) for v in some[:16]], usual, None)
+    yield of_tensors()
+
+
+def of_tensors(rounds: int = 5) -> dict[str, Any]:
+    """Features of tensors and relations, ms of CPU time per snapshot, four at once, of a net of main of about the mean size."""
+    config = MAIN.net(0, 0).with_(filter_size=5, depth_conv=4, depth_fc=3, width_conv=8, width_fc=128)
+    layout = cnn.layout(config)
+    theta = np.stack([cnn.initialize(config, np.random.default_rng(k)) for k in range(4)])
+    width = tensors(theta, layout)[0].shape[1]
+    taken = float(np.median([seconds(lambda: tensors(theta, layout)) for _ in range(rounds)]))
+    return {
+        "benchmark": "features",
+        "what": f"{width:,} features of tensors and relations",
+        "value": 1000 * taken / len(theta),
+        "unit": "ms per snapshot",
+        "limit": 10.0,
+        "weights": layout.size,
+    }
 
 
 def group_by_group(theta: np.ndarray, layout: Layout) -> list[np.ndarray]:

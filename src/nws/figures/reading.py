@@ -24,6 +24,7 @@ COLOURS = {
     "svm-rbf-16": style.BLUE,
     "svm-linear-480": "#F0C04A",
     "svm-rbf-480": style.ORANGE,
+    "tensors": style.GREEN,
     "dmc": style.RED,
 }
 HATCHES = {"all": "", "conv": "////", "fc": "...."}

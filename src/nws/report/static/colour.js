@@ -9,6 +9,7 @@ const METAS = {
   "svm-rbf-16": "#0072b2",
   "svm-linear-480": "#f0c04a",
   "svm-rbf-480": "#e69f00",
+  tensors: "#009e73",
   dmc: "#d55e00",
 };
 
