@@ -125,6 +125,13 @@ def test_a_part_that_is_spoilt_is_made_anew(tmp_path, small_parts, spoil):
     assert Zoo(tmp_path).verify().index == "fresh"
 
 
+def test_the_card_names_all_parts(tmp_path, small_parts):
+    zoo = fabricated_zoo(tmp_path)
+    _ = zoo.index
+    assert "  data_files: [index.parquet, index/*.parquet]\n" in zoo.card()
+    assert "`index.parquet` with `index/` has a row per net, `nets/` a safetensors file per net." in zoo.card()
+
+
 def test_an_index_of_before_there_were_parts_is_divided(tmp_path, monkeypatch):
     zoo = fabricated_zoo(tmp_path)
     expected = zoo.index

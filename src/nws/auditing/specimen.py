@@ -16,11 +16,13 @@ from nws.auditing.outputs import Unused
 from nws.auditing.reference import portrait
 from nws.errors import NwsError
 from nws.layout import Layout
+from nws.net import Net
 from nws.recorded import printable
 from nws.weights import ordered, read
 from nws.weights.checkpoint import shown
 from nws.weights.state import LEFT_OUT
 from nws.zoo.netfile import read_net
+from nws.zoo.shardfile import Shard, looks_like_shard
 
 # Words in the names of tensors that no convolutional net has.
 _FAMILIES = {
@@ -58,6 +60,8 @@ class Specimen:
 
         net: which one of several in the file.
         """
+        if looks_like_shard(Path(path)):
+            return cls._of_shard(Path(path), net)
         checkpoint = read(path, net=net)
         if "theta_sha256" in checkpoint.metadata:
             return cls._of_zoo(Path(path))
@@ -68,8 +72,23 @@ class Specimen:
         return cls(shown(path), checkpoint.format, found.layout, found.theta, found.names, found.notes, checkpoint.nets)
 
     @classmethod
+    def _of_shard(cls, path: Path, number: str | None) -> Specimen:
+        """One of the nets of a shard of a zoo, by its number."""
+        try:
+            shard = Shard(path)
+        except OSError as error:
+            raise NwsError(f"{shown(path)}: cannot be read ({error.strerror}): see that it is there and readable") from None
+        if number is None or not number.isdecimal() or int(number) not in shard:
+            numbers = shard.numbers
+            raise NwsError(f"{shown(path)} holds nets {numbers[0]} to {numbers[-1]} of a zoo: name one, --net {numbers[0]}")
+        return cls._of_net(path, shard.net(int(number)))
+
+    @classmethod
     def _of_zoo(cls, path: Path) -> Specimen:
-        net = read_net(path)
+        return cls._of_net(path, read_net(path))
+
+    @classmethod
+    def _of_net(cls, path: Path, net: Net) -> Specimen:
         names = tuple(t.name for t in net.layout.tensors)
         note = f"a net of a zoo: the last of its {len(net.theta)} snapshots; what the file says of its training was not looked at"
         return cls(shown(path), "net of a zoo", net.layout, net.theta[-1], names, (note,))

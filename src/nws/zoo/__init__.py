@@ -20,8 +20,8 @@ verify.py  every byte checked; damaged files moved aside
 describe.py the zoo in numbers, and its card
 """
 
-from nws.zoo.container import DamagedFileError
-from nws.zoo.netfile import Header, TakenError, read_header, read_net
+from nws.zoo.container import DamagedFileError, TakenError
+from nws.zoo.netfile import Header, read_header, read_net
 from nws.zoo.select import DEFAULT_THRESHOLD, THRESHOLDS, split
 from nws.zoo.verify import Report
 from nws.zoo.zoo import Zoo

@@ -34,6 +34,10 @@ class DamagedFileError(NwsError):
     """A file that is not what was written: cut short, altered, or in the wrong place."""
 
 
+class TakenError(NwsError):
+    """The zoo has a net of this number: the first one stays."""
+
+
 class NewerFormatError(NwsError):
     """A whole file that this nws is too old for: an upgrade reads it, so nothing may move it away."""
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nws.families import CNN2020, MLP
 from nws.families.space import Property
+from nws.zoo.index import FOLDER
 from nws.zoo.netfile import ACCURACIES
-from nws.zoo.plan import FORMAT
+from nws.zoo.plan import FORMAT, PACKED
 from nws.zoo.select import converged_mask
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def summary(zoo: Zoo) -> dict[str, Any]:
     of_sets = pd.DataFrame({name: frame[name] for name in ("dataset", "status", "test_accuracy")})
     return {
         "path": str(zoo.path),
-        "format": max(FORMAT, zoo.format),
+        "format": PACKED if zoo.packed else FORMAT,
         "nets": len(frame),
         "planned": zoo.planned,
         "writers": [writer.to_dict() for writer in zoo.writers],
@@ -61,20 +62,23 @@ def card(zoo: Zoo) -> str:
     ]
     sets = ", ".join(map(_cell, facts["accuracies"])) or "none yet"
     made = f"with random hyper-parameters (seed {zoo.seed})" if "imported" not in zoo.settings else "elsewhere"
+    parts = (zoo.path / FOLDER).is_dir()  # of an index that is more than one file
+    index = [f"  data_files: [index.parquet, {FOLDER}/*.parquet]" if parts else "  data_files: index.parquet"]
+    where = "`nets/` a safetensors file per net" + (", `shards/` one for many" if zoo.packed else "")
     lines = [
         "---",
         f"pretty_name: {json.dumps(f'Zoo of neural networks: {zoo.path.name}')}",
         "tags: [weight-space, model-zoo, hyper-parameters]",
         "configs:",
         "- config_name: default",
-        "  data_files: index.parquet",
+        *index,
         "---",
         "",
         f"# {zoo.path.name}",
         "",
         f"{facts['nets']:,} {_kind(zoo)} with {facts['snapshots']['max'] or 0} snapshots of their weights each, "
         f"trained on {sets} {made}, to study what weights tell about training.",
-        "`index.parquet` has a row per net, `nets/` a safetensors file per net. Read with `nws.Zoo(folder)`.",
+        f"`index.parquet`{f' with `{FOLDER}/`' if parts else ''} has a row per net, {where}. Read with `nws.Zoo(folder)`.",
         "",
         "| property | options (nets) |",
         "|---|---|",

@@ -17,7 +17,7 @@ import numpy as np
 
 from nws.atomic import write_whole
 from nws.errors import NwsError
-from nws.zoo.netfile import net_path, read_header
+from nws.zoo.netfile import net_path, read_header, single_path
 from nws.zoo.rows import Columns, joined, names_of, recorded_names, row, typed
 from nws.zoo.scan import Scan, scan
 from nws.zoo.shardfile import BLOCK, Shard, span_of
@@ -47,6 +47,7 @@ class Index:
         self.root, self.columns = root, columns
         self.damaged: list[tuple[str, str]] = []  # files, and nets in shards, that have no row: (path, why)
         self._parts: dict[int, pd.DataFrame | None] = {}  # None: as it is stored
+        self._seen: dict[int, Files] = {}  # what a part was made from, where nothing of that is damaged
         self._whole: pd.DataFrame | None = None
         self._files: dict[int, Any] = {}  # parts that columns are read from
 
@@ -60,9 +61,11 @@ class Index:
         changed = False
         for part in parts:
             here, before = files.get(part, Files()), self._parts.get(part)
+            if part in self._parts and self._seen.get(part) == here:
+                continue
             if before is None and part in stored:
                 if len(parts) >= _SEVERAL and is_fresh(self.root, _outline(self.root, part), here):
-                    self._parts[part] = None
+                    self._parts[part], self._seen[part] = None, here
                     continue
                 before = read(self.root, self.columns, part)
             known = before
@@ -72,6 +75,7 @@ class Index:
                 known = beyond.loc[beyond.index // PART == part]
             frame, damaged = update(self.root, known, here, self.columns)
             self.damaged += damaged
+            self._seen |= {} if damaged else {part: here}
             same = before is not None and frame.equals(before)
             changed = changed or not same
             there = same or self._store(frame, part)
@@ -84,9 +88,7 @@ class Index:
     def frame(self) -> pd.DataFrame:
         """All rows by number, and every column: also how a file is known again."""
         if self._whole is None:
-            loaded = {part: self._loaded(part) for part in sorted(self._parts)}
-            self._parts = dict(loaded)
-            self._whole = joined(list(loaded.values()), self.columns)
+            self._whole = joined([self._loaded(part) for part in sorted(self._parts)], self.columns)
         return self._whole
 
     def view(self) -> pd.DataFrame | View:
@@ -135,7 +137,8 @@ class Index:
             files = by_part(scan(self.root)).get(part, Files())
             frame, damaged = update(self.root, None, files, self.columns)
             self.damaged += damaged
-            self._store(frame, part)
+            if not self._store(frame, part):
+                self._parts[part] = frame
         return frame
 
     def _store(self, frame: pd.DataFrame, part: int) -> bool:
@@ -297,11 +300,6 @@ def state(root: Path, found: Scan, columns: Columns) -> tuple[str, set[int]]:
         fresh = fresh and is_fresh(root, frame, files.get(part, Files()))
         listed |= set() if frame is None else set(frame.index.tolist())
     return ("fresh" if fresh else "stale"), listed
-
-
-def single_path(number: int) -> str:
-    """`net_path` within the zoo, as the index has it."""
-    return f"nets/{number // 1000:03d}/{number:06d}.safetensors"
 
 
 def _true(root: Path, known: pd.DataFrame, here: Files) -> tuple[np.ndarray, set[str]]:

@@ -46,10 +46,6 @@ ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
 TENSORS = {"theta": "F32", "epoch": "I64", "history": "F64"}
 
 
-class TakenError(NwsError):
-    """The zoo has a net of this number: the first one stays."""
-
-
 @dataclass(frozen=True)
 class Header:
     """What a file says about its net, without any weights. `offsets`: tensor name -> its first byte in the file."""
@@ -74,8 +70,13 @@ class Header:
 
 
 def net_path(root: Path, number: int) -> Path:
-    """Where net `number` lies in the zoo `root`."""
-    return root / "nets" / f"{number // 1000:03d}" / f"{number:06d}.safetensors"
+    """Where net `number` lies in the zoo `root`, if it has a file of its own."""
+    return root / single_path(number)
+
+
+def single_path(number: int) -> str:
+    """The same within the zoo, as the index has it."""
+    return f"nets/{number // 1000:03d}/{number:06d}.safetensors"
 
 
 def encode(net: Net, split: str) -> bytes:

@@ -173,17 +173,19 @@ def _sound(root: Path, sources: dict[int, Shard | None], summary: Summary) -> It
 
 
 def _holds(path: Path, nets: Sequence[Packed]) -> bool:
-    """Whether a shard holds exactly these nets, whole, as the disk has them."""
+    """Whether a shard holds exactly these nets, byte for byte, as the disk has them."""
     try:
         shard = Shard(path)
         os.posix_fadvise(shard.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        for metadata, _ in nets:
-            shard.net(int(metadata["number"]))
-        return shard.numbers == [int(m["number"]) for m, _ in nets] and all(
-            shard.metadata(int(m["number"])) == dict(m) for m, _ in nets
+        return shard.numbers == [int(metadata["number"]) for metadata, _ in nets] and all(
+            _equal(shard.packed(int(net[0]["number"])), net) for net in nets
         )
     except (NwsError, OSError):
         return False
+
+
+def _equal(one: Packed, other: Packed) -> bool:
+    return one[0] == dict(other[0]) and all(one[1][name].tobytes() == tensor.tobytes() for name, tensor in other[1].items())
 
 
 def _same(root: Path, number: int, path: Path) -> bool:

@@ -145,9 +145,10 @@ class Plan:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             if made.grown(self["nets"]) == made:
                 return
-            write_whole(root / "zoo.json", made.grown(self["nets"])._text())  # and look again: another may have done so too
+            made.grown(self["nets"]).write(root)  # and look again: another may have done so too
 
     def write(self, root: Path) -> None:
+        """In place of what is there. Raises OSError."""
         write_whole(root / "zoo.json", self._text())
 
     def _text(self) -> bytes:

@@ -55,7 +55,7 @@ def scan(root: Path) -> Scan:
 
 
 def abandoned(root: Path) -> list[Path]:
-    """Temporary files of killed processes, in the zoo's folder, claims/, failed/, and where nets and shards lie."""
+    """Temporary files of killed processes, in the zoo's folder, claims/, failed/, index/, and where nets and shards lie."""
     return strays((root, root / "claims", root / "failed", root / "index", *_folders(root, "nets"), *_folders(root, FOLDER)))
 
 

@@ -65,6 +65,11 @@ def span_of(path: Path) -> tuple[int, int] | None:
     )
 
 
+def looks_like_shard(path: Path) -> bool:
+    """By its name alone, wherever it lies."""
+    return _NAME.fullmatch(path.name) is not None
+
+
 def encode(nets: Sequence[Packed]) -> bytes:
     """The whole file of these nets, which stand in the order of their numbers."""
     common = dict(nets[0][0])

@@ -11,7 +11,8 @@ from nws.families import Family
 from nws.families.space import Config
 from nws.net import Net
 from nws.zoo import failed, packing
-from nws.zoo.netfile import TakenError, encode, metadata_of, net_path, tensors_of, write_error
+from nws.zoo.container import TakenError
+from nws.zoo.netfile import encode, metadata_of, net_path, tensors_of, write_error
 from nws.zoo.plan import PACKED, Plan
 from nws.zoo.scan import abandoned
 from nws.zoo.select import SPLITS
@@ -36,22 +37,16 @@ def append(root: Path, net: Net, split: str, family: Family, taken: Callable[[in
     _check(root, net, split, family)
     path, data = net_path(root, net.number), encode(net, split)
     try:
-        if taken(net.number):
-            raise _taken(root, net.number)
         for folder in (path.parent.parent, path.parent):
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 flush_folder(folder.parent)
-        placed = write_once(path, data)
+        placed = not taken(net.number) and write_once(path, data)
         failed.clear(root, net.number)
     except OSError as error:
         raise write_error(root, net.number, error) from None
     if not placed:
         raise _taken(root, net.number)
-
-
-def _taken(root: Path, number: int) -> TakenError:
-    return TakenError(f"{root} has a net {number} already: give this one another number, or another zoo")
 
 
 def append_many(root: Path, nets: Iterable[tuple[Net, str]], family: Family, taken: Callable[[int], bool]) -> int:
@@ -71,7 +66,7 @@ def append_many(root: Path, nets: Iterable[tuple[Net, str]], family: Family, tak
         numbers = [int(metadata["number"]) for metadata, _ in group]
         try:
             packing.write_shard(root, group)
-            for number in numbers:
+            for number in numbers if (root / failed.FOLDER).is_dir() else ():
                 failed.clear(root, number)
         except OSError as error:
             raise write_error(root, numbers[0], error, f"nets {numbers[0]} to {numbers[-1]}") from None
@@ -79,16 +74,21 @@ def append_many(root: Path, nets: Iterable[tuple[Net, str]], family: Family, tak
     return stored
 
 
-def mark_packed(root: Path, plan: Plan) -> Plan:
-    """zoo.json says that there are shards before there are: an older nws would take their nets for missing."""
-    if plan["format"] == PACKED:
-        return plan
+def mark_packed(root: Path) -> Plan:
+    """zoo.json says that there are shards before there are: an older nws would take their nets for missing.
+
+    It is looked at each time: who lets the zoo grow at the same moment may have written it as it was before.
+    """
     try:
-        now = Plan.read(root).packed()
-        now.write(root)
+        while (plan := Plan.read(root))["format"] != PACKED:
+            plan.packed().write(root)
     except OSError as error:
         raise NwsError(f"{root}: cannot be written ({error.strerror}): nothing was changed") from None
-    return now
+    return plan
+
+
+def _taken(root: Path, number: int) -> TakenError:
+    return TakenError(f"{root} has a net {number} already: give this one another number, or another zoo")
 
 
 def _check(root: Path, net: Net, split: str, family: Family) -> None:

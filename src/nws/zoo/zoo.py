@@ -21,7 +21,7 @@ from nws.recorded import Recorded
 from nws.zoo import annotated, describe, failed, packing, scan, verify, writers, writing
 from nws.zoo import select as selection
 from nws.zoo.index import Index, View
-from nws.zoo.plan import Plan
+from nws.zoo.plan import PACKED, Plan
 from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
 from nws.zoo.rows import Columns, typed_columns
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from nws.zoo.dataset import ZooDataset
 
-_FEW = 100  # nets whose files are asked for one by one
+_FEW = 100  # nets that are asked for one by one
 
 
 class Zoo:
@@ -74,8 +74,7 @@ class Zoo:
         root = Path(path)
         if family is None and "imported" not in settings:
             family = space.family if space else CNN2020
-        wanted = Plan.make(family, space, seed, nets, images or {}, settings)
-        writing.make(root, wanted, compare_images=images is not None)
+        writing.make(root, Plan.make(family, space, seed, nets, images or {}, settings), compare_images=images is not None)
         return cls(root)
 
     def __repr__(self) -> str:
@@ -101,9 +100,9 @@ class Zoo:
         return Zoo, (self.path,)  # open files stay behind when a zoo is sent to another process
 
     @property
-    def format(self) -> int:
-        """Of zoo.json (docs/format.md): 4 once nets lie in shards."""
-        return int(self._plan["format"])
+    def packed(self) -> bool:
+        """Whether nets may lie in shards: older versions of nws then ask for an upgrade."""
+        return bool(self._plan["format"] == PACKED)
 
     @property
     def seed(self) -> int:
@@ -149,7 +148,7 @@ class Zoo:
         it is written when it is full, or all its thousand numbers were given. Raises as `append`; earlier shards stay. Older
         versions of nws ask for an upgrade when they open a zoo with shards.
         """
-        self._plan = writing.mark_packed(self.path, self._plan)
+        self._plan = writing.mark_packed(self.path)
         sided = (net if isinstance(net, tuple) else (net, self.split(net.number)) for net in nets)
         return writing.append_many(self.path, sided, self.family, self._reader.has)
 
@@ -159,12 +158,11 @@ class Zoo:
         A net's file goes once its shard is on disk and read back; a stopped call is gone on with by the next. Shards with less than
         half of that are put together too. NwsError while another program fills the zoo. on_progress(done, of) hears of files.
         """
-        with self.only_writer():
-            self._plan = writing.mark_packed(self.path, self._plan)
-            try:
-                return packing.pack(self.path, nets_per_shard, on_progress)
-            finally:
-                self._reader.forget()
+        with self.only_writer("packing"):
+            self._plan = writing.mark_packed(self.path)
+            summary = packing.pack(self.path, nets_per_shard, on_progress)
+        self._reader.forget()
+        return summary
 
     def mark_failed(self, number: int, why: str) -> None:
         """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when that cannot be written."""
@@ -193,8 +191,8 @@ class Zoo:
     def missing(self, among: range | None = None) -> list[int]:
         """Numbers that are planned, or of `among`, and not there: what is left to train."""
         among = range(self.planned or 0) if among is None else among
-        there = self._reader.has if len(among) < _FEW else self._present().__contains__
-        return [number for number in among if not there(number)]
+        present = {n for n in among if self._reader.has(n)} if len(among) < _FEW else self._present()
+        return [number for number in among if number not in present]
 
     @property
     def failed(self) -> dict[int, str]:
@@ -296,7 +294,7 @@ class Zoo:
         check_road(via)
         if via == "auto":
             if not self._road:
-                self._road = "memmap" if fits_in_memory(int(self._frame()["bytes"].sum())) else "pread"
+                self._road = "memmap" if fits_in_memory(int(self.view()["bytes"].sum())) else "pread"
             via = self._road
         return self._reader.slices(nets, snapshots, starts, length, via)
 
@@ -384,7 +382,6 @@ class Zoo:
         return annotated.joined(frame[self._columns.shown(frame)], self.annotations, typed_columns)
 
     def _look(self) -> None:
-        """Bring the index up to date, unless nothing can have changed."""
         if self._stamp is None or self._stamp != scan.stamp(self.path):
             self.refresh()
 
