@@ -9,7 +9,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
-ENGINE := $(wildcard src/nws/train/native/*)
+NATIVE := CMakeLists.txt $(shell find src -name '*.[ch]pp')
 UV := $(shell command -v uv 2>/dev/null)
 
 ifneq ($(UV),)
@@ -47,11 +47,11 @@ clean:
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp per set of packages: made after the installation succeeded, renewed when the versions change.
-.venv/.nws: .venv/.made pyproject.toml constraints.txt $(ENGINE)
+.venv/.nws: .venv/.made pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e .
 	@touch $@
 
-.venv/.nws-dev: .venv/.made pyproject.toml constraints.txt $(ENGINE)
+.venv/.nws-dev: .venv/.made pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) -e '.[dev]'
 	@touch $@ .venv/.nws
 

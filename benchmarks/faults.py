@@ -4,6 +4,8 @@
     python benchmarks/faults.py damage --times 1000   about 2 minutes
     python benchmarks/faults.py folder --times 10     about 5 minutes; as root, for it mounts small file systems
     python benchmarks/faults.py worker --times 100    about 4 minutes
+    python benchmarks/faults.py crowd --times 200     about 10 minutes
+    python benchmarks/faults.py pair --times 3        about 2 minutes
 
 `kill` starts `nws sample` with two workers and kills it with signal 9 at a random moment, every second time the parent alone, so
 that its workers are orphans. Then the zoo is verified, and every net in it compared with the same net of an undisturbed run. A
@@ -11,12 +13,16 @@ complete zoo is begun anew.
 
 `damage` changes a file of a small zoo at a random place of a given class and asks `verify` whether it sees that, then repairs.
 
-`folder`: a disk that fills up, a folder that becomes read-only, a clock set back, two programs at once. The command must end with
-one line and exit code 2 (or, for the clock, do its work), the zoo stay valid, and the same command complete it once there is room.
+`folder`: a disk that fills up, a folder that becomes read-only, a clock set back. The command must end with one line and exit
+code 2 (or, for the clock, do its work), the zoo stay valid, and the same command complete it once there is room.
 
 `worker` kills single workers at random moments, or takes their memory away (a limit of what they have, set from outside). Their
 nets are tried again; a net given up must be marked, and be trained by the same command. The zoo must be complete and the same as
 undisturbed.
+
+`crowd` has eight processes fill one zoo, kills random ones with signal 9 and starts others in their place. Every net must be there
+at the end, whole and the same as undisturbed, and few trained twice. `pair` compares the processor time that two processes take for
+one zoo with that of one alone.
 
 Results: docs/reliability.md.
 """
@@ -47,12 +53,13 @@ from nws.zoo.netfile import net_path
 
 NETS = 80
 SMALL = {"batch_size": 32, "width_conv": 4, "width_fc": 64, "filter_size": 3}
-SETTINGS = ["--images", "digits", "--limit", "200", "--limit-test", "50", "--epochs", "4", "--snapshots", "3", "--seed", "3"]
+SETTINGS = ["--images", "digits", "--limit", "200", "--limit-test", "50", "--snapshots", "3", "--seed", "3"]
 
 
-def command(zoo: Path, nets: int = NETS) -> list[str]:
+def command(zoo: Path, nets: int = NETS, workers: int = 2, epochs: int = 4) -> list[str]:
     narrowed = [part for name, value in SMALL.items() for part in ("--with", f"{name}={value}")]
-    return [sys.executable, "-m", "nws", "sample", str(zoo), *SETTINGS, *narrowed, "--nets", str(nets), "--workers", "2"]
+    numbers = ["--nets", str(nets), "--workers", str(workers), "--epochs", str(epochs)]
+    return [sys.executable, "-m", "nws", "sample", str(zoo), *SETTINGS, *narrowed, *numbers]
 
 
 def kill(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, Any]]:
@@ -102,7 +109,7 @@ def folders(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, 
     undisturbed = folder / "undisturbed"
     subprocess.run(command(undisturbed), check=True, capture_output=True)
     size = sum(file.stat().st_size for file in undisturbed.rglob("*") if file.is_file())
-    for fault in (disk_full, read_only, clock_set_back, two_at_once):
+    for fault in (disk_full, read_only, clock_set_back):
         row = {"fault": fault.__name__.replace("_", " "), "times": times, "told": 0, "valid": 0, "completed the same": 0}
         for turn in range(times):
             base = folder / f"{fault.__name__}-{turn}"
@@ -143,16 +150,86 @@ def clock_set_back(base: Path, size: int, rng: random.Random) -> bool:
     return said.returncode == 0 and len(Zoo(base / "zoo").index) == NETS
 
 
-def two_at_once(base: Path, size: int, rng: random.Random) -> bool:
-    """The second is told who the first is; when the first is killed, its lock does not outlive it."""
-    many = command(base / "zoo", 100 * NETS)
-    first = subprocess.Popen(many, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    while not list(base.rglob("*.safetensors")):
-        time.sleep(0.01)
-    said = subprocess.run(many, capture_output=True, text=True, check=False)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    return one_line(said, f"process {first.pid} on")
+# As the command, and each net that was trained leaves a line: its number, and whether it is the one that was kept.
+COUNTED = """
+import os, sys
+from nws import cli, sampling
+log, kept = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT), sampling._kept
+def counted(zoo, net):
+    os.write(log, b"%d trained\\n" % net.number)
+    return kept(zoo, net)
+sampling._kept = counted
+cli.main()
+"""
+
+
+def counted(log: Path, zoo: Path, nets: int, epochs: int = 12) -> subprocess.Popen[bytes]:
+    """One more process at the zoo, with one worker."""
+    arguments = command(zoo, nets, workers=1, epochs=epochs)[3:]
+    return subprocess.Popen(
+        [sys.executable, "-c", COUNTED, str(log), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def crowd(times: int, folder: Path, rng: random.Random, processes: int = 8, nets: int = 400) -> Iterator[dict[str, Any]]:
+    counted(folder / "log", folder / "undisturbed", nets).wait()
+    reference = Zoo(folder / "undisturbed")
+    row = {
+        "fault": "crowd",
+        "processes": processes,
+        "killed": 0,
+        "started": 0,
+        "zoos": 0,
+        "nets": 0,
+        "trained": 0,
+        "trained twice": 0,
+    }
+    row |= {"lost": 0, "damaged": 0, "different": 0, "left behind": 0, "exit codes": {}}
+    while row["killed"] < times:
+        log, zoo = folder / f"log-{row['zoos']}", folder / f"zoo-{row['zoos']}"
+        running: list[subprocess.Popen[bytes]] = []
+        while not (zoo / "zoo.json").exists() or Zoo(zoo).missing():
+            while len(running) < processes:
+                running.append(counted(log, zoo, nets))
+                row["started"] += 1
+            time.sleep(rng.expovariate(1.5))
+            victim = running.pop(rng.randrange(len(running)))
+            row["killed"] += victim.poll() is None
+            victim.kill()
+            victim.wait()
+        for process in running:
+            code = process.wait()
+            row["exit codes"][code] = row["exit codes"].get(code, 0) + 1
+        trained = [int(line.split()[0]) for line in log.read_text().splitlines()]
+        row |= {"zoos": row["zoos"] + 1, "nets": row["nets"] + nets, "trained": row["trained"] + len(trained)}
+        row["trained twice"] += len(trained) - len(set(trained))
+        found = Zoo(zoo)
+        row["lost"] += nets - len(found)
+        row["damaged"] += len(found.verify().damaged)
+        row["different"] += sum(not same(found, reference, number) for number in found.numbers())
+        row["left behind"] += sum(1 for _ in (zoo / "claims").glob("*")) if (zoo / "claims").exists() else 0
+    yield row
+
+
+def pair(times: int, folder: Path, rng: random.Random, nets: int = 400) -> Iterator[dict[str, Any]]:
+    """Processor seconds, start-up included: on a machine that others use, the clock tells nothing."""
+    for turn in range(times):
+        spent = {}
+        for together in (1, 2):
+            log, zoo = folder / f"log-{turn}-{together}", folder / f"zoo-{turn}-{together}"
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            for process in [counted(log, zoo, nets, epochs=40) for _ in range(together)]:
+                process.wait()
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent[together] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        trained = len((folder / f"log-{turn}-2").read_text().splitlines())
+        yield {
+            "nets": nets,
+            "seconds alone": spent[1],
+            "seconds of two": spent[2],
+            "two against one": 2 * spent[1] / spent[2],
+            "trained twice": trained - nets,
+        }
 
 
 def worker(times: int, folder: Path, rng: random.Random) -> Iterator[dict[str, Any]]:
@@ -299,7 +376,7 @@ def zeroed(data: bytes, rng: random.Random) -> bytes:
             return changed
 
 
-FAULTS = {"kill": kill, "damage": damage, "folder": folders, "worker": worker}
+FAULTS = {"kill": kill, "damage": damage, "folder": folders, "worker": worker, "crowd": crowd, "pair": pair}
 
 
 def main() -> None:

@@ -184,9 +184,12 @@ READERS = "nws.weights."
 ZIP = by.archive(_inner)
 ANY = {"": by.some_bytes}
 FORMATS: dict[str, Format] = {
-    "net": Format(zoos.ZOOS, {zoos.NET: by.safetensors}, zoos.read_net, reach="nws.zoo.netfile:_checked_tensors"),
+    "net": Format(zoos.ZOOS, {zoos.NET: by.safetensors}, zoos.read_net, reach="nws.zoo.netfile:checked_tensors"),
+    "packed": Format(zoos.PACKED, {zoos.SHARD: zoos.shard}, zoos.read_shard, True, "nws.zoo.shardfile:checked_tensors"),
     "zoo.json": Format(zoos.ZOOS, {"zoo.json": by.json_text, "000005.json": by.json_text}, zoos.read_zoo, True),
-    "index": Format(zoos.ZOOS, {"index.parquet": zoos.parquet, "annotations.json": by.json_text}, zoos.read_index, True),
+    "index": Format(
+        (*zoos.ZOOS, *zoos.PACKED), {"index.parquet": zoos.parquet, "annotations.json": by.json_text}, zoos.read_index, True
+    ),
     "safetensors": Format(
         (weights.checkpoint("a.safetensors", "a.safetensors"),),
         {"": by.safetensors},

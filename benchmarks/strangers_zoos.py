@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from nws.zoo import Zoo, targets
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 NET = "nets/000/000000.safetensors"
+SHARD = "shards/000/000000-000002-00000000.safetensors"
 MADE = 1_700_000_000  # seconds; of every file, so that a stored index counts as fresh
 
 
@@ -100,6 +104,25 @@ def _of_0_1_0(name: str) -> Callable[[Path], None]:
 ZOOS = (_trained, _foreign, _own, _of_0_1_0("zoo"), _of_0_1_0("imported"))
 
 
+def _packed(make: Callable[[Path], None], beside: bool = False) -> Callable[[Path], None]:
+    """The same nets in a shard; beside: the first one in a file of its own, too."""
+
+    def packed(folder: Path) -> None:
+        make(folder)
+        single = (folder / NET).read_bytes()
+        Zoo(folder).pack()
+        if beside:
+            (folder / NET).write_bytes(single)
+        (shard,) = folder.glob("shards/000/*")
+        shard.rename(folder / SHARD)
+        _settled(folder)
+
+    return packed
+
+
+PACKED = (*(_packed(make) for make in ZOOS), _packed(_trained, beside=True))
+
+
 def read_net(folder: Path) -> None:
     from nws.zoo import netfile
     from nws.zoo.reader import ThetaReader
@@ -121,6 +144,79 @@ def read_net(folder: Path) -> None:
             refused, said = refused + 1, error
     if refused:
         raise said
+
+
+def read_shard(folder: Path) -> None:
+    """By every road, then by what mends it: sound nets are never lost to another's damage."""
+    zoo, refused = Zoo(folder), 0
+    zoo.numbers()
+    assert set(zoo.index.index) <= {0, 1, 2}, "the index invents nets"
+    for number in (0, 2):
+        for attempt in (
+            lambda n=number: zoo.net(n),
+            lambda n=number: zoo.records(n),
+            lambda n=number: zoo.layout(n),
+            lambda n=number: zoo.theta(n),
+            lambda n=number: zoo.slices(n, 1, 0, 8, "memmap"),
+            lambda n=number: zoo.slices(n, 1, 0, 8, "pread"),
+            lambda n=number: [v.sum() for v in zoo.vectors(n, 1, "conv")],
+        ):
+            try:
+                attempt()
+            except NwsError as error:
+                refused, last = refused + 1, error
+    zoo.pack()
+    zoo.verify(repair=True)
+    if refused:
+        raise last
+
+
+def shard(data: bytes, rng: random.Random) -> bytes:
+    """Table, common metadata or a net's own text, with every checksum and length made right again; or the file as any other."""
+    if rng.random() < 0.4:
+        return by.safetensors(data, rng)
+    length = int.from_bytes(data[:8], "little")
+    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
+    told = header["__metadata__"]
+    ends = [header[name]["data_offsets"][1] for name in ("nets", "metadata")]
+    table = np.frombuffer(body[: ends[0]], "<i8").reshape(-1, 6).copy()
+    cuts = np.cumsum([0, *table[:, 5]]).tolist()
+    texts = [body[ends[0] + a : ends[0] + b] for a, b in pairwise(cuts)]
+    kind = rng.randrange(4)
+    if kind == 0:
+        told["common"] = json.dumps(by.json_value(json.loads(told["common"]), rng))
+    elif kind == 1:
+        at = rng.randrange(len(texts))
+        own = by.json_value(json.loads(texts[at]), rng)
+        if isinstance(own, dict) and rng.random() < 0.9:
+            own["metadata_sha256"] = _checksum({**json.loads(told["common"]), **own})
+        texts[at] = json.dumps(own).encode()
+        texts[-1] += b" " * (-sum(map(len, texts)) % 8)
+        table[:, 5] = [len(text) for text in texts]
+    else:
+        for _ in range(rng.choice((1, 1, 2))):
+            value = rng.choice([*by.NUMBERS, 3, 92, 460])
+            table[rng.randrange(len(table)), rng.randrange(6)] = value if -(1 << 63) <= value < 1 << 63 else 0
+        if kind == 3:  # rows in another order, or one less
+            table = table[rng.sample(range(len(table)), rng.choice((len(table), len(table) - 1)))]
+            told["shard"] = str(len(table))
+    told["nets_sha256"] = hashlib.sha256(table.tobytes()).hexdigest()
+    told["metadata_sha256"] = _checksum(told)
+    made = {"nets": table.tobytes(), "metadata": b"".join(texts)}
+    made |= {name: body[slice(*header[name]["data_offsets"])] for name in ("epoch", "history", "theta")}
+    reached = 0
+    for name, piece in made.items():
+        shape = list(table.shape) if name == "nets" else [len(piece)] if name == "metadata" else header[name]["shape"]
+        header[name] |= {"shape": shape, "data_offsets": [reached, reached + len(piece)]}
+        reached += len(piece)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(made.values())
+
+
+def _checksum(metadata: dict[str, Any]) -> str:
+    told = "".join(f"{key}\0{metadata[key]}\0" for key in sorted(metadata) if key != "metadata_sha256")
+    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_zoo(folder: Path) -> None:

@@ -23,15 +23,25 @@ class Trained(NamedTuple):
     correct: int
 
 
-def trained(folder: Path, compiler: str | None, *flags: str, emulator: Sequence[str] = ()) -> list[Trained]:
-    """Compile the program with these flags, let it train its nets, and read what it printed. It must say nothing else."""
-    program = folder / "train"
-    sources = [ROOT / "tests/native/train.cpp", NATIVE / "net.cpp", NATIVE / "convolution.cpp"]
-    command = [str(compiler), "-std=c++20", "-Wno-psabi", f"-I{NATIVE}", *flags, *map(str, sources), "-o", str(program)]
-    compiled = subprocess.run(command, capture_output=True, text=True)
-    assert compiled.returncode == 0, compiled.stderr
-    done = subprocess.run([*emulator, str(program)], capture_output=True, text=True)
+def compiled(folder: Path, source: str, compiler: str | None, *flags: str) -> Path:
+    """The program tests/native/SOURCE.cpp with the engine, made with these flags and those that decide its bits."""
+    program = folder / source
+    sources = [ROOT / f"tests/native/{source}.cpp", NATIVE / "net.cpp", NATIVE / "convolution.cpp"]
+    fixed = ["-std=c++20", "-Wno-psabi", "-ffp-contract=off", f"-I{NATIVE}"]
+    done = subprocess.run([str(compiler), *fixed, *flags, *map(str, sources), "-o", str(program)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+def lines(program: Path, *arguments: str, emulator: Sequence[str] = ()) -> list[str]:
+    """What the program prints. It must say nothing else."""
+    done = subprocess.run([*emulator, str(program), *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()]
+    return done.stdout.splitlines()
+
+
+def trained(folder: Path, compiler: str | None, *flags: str) -> list[Trained]:
+    """Compile the program with these flags, let it train its nets, and read what it printed."""
+    rows = [line.split() for line in lines(compiled(folder, "train", compiler, *flags))]
     return [Trained(int(row[0]), int(row[1]), [float(loss) for loss in row[2:-1]], int(row[-1])) for row in rows]

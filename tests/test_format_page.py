@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fabricated import fabricated_zoo
 from safetensors import safe_open
 from torch import nn
 
@@ -15,6 +17,7 @@ import nws
 from nws import Layout, images
 from nws.images.resize import to_pictures
 from nws.net import Net
+from nws.recorded import Recorded
 from nws.zoo import Zoo
 from nws.zoo.netfile import read_header
 
@@ -199,6 +202,31 @@ def test_the_page_reads_what_0_1_0_wrote(number):
     assert weights > 1e-4
     stated = Layout.from_json(json.dumps(rows))
     assert [t.axes for t in stated.tensors] == [t.axes for t in read_header(path).layout.tensors]
+
+
+# Many nets in one file
+
+
+def test_the_page_reads_shards(tmp_path):
+    """The page's program on nets of other sizes and formats, foreign ones among them, beside each other."""
+    (program,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    zoo = fabricated_zoo(tmp_path / "zoo")
+    for number, old in ((20, 0), (21, 3)):
+        recorded = replace(Zoo(OLD).net(old), number=number, hp=Recorded({"optimizer": "sgd"}))
+        zoo.append(recorded)
+    before = [zoo.net(number) for number in zoo.numbers()]
+    whole = {net.number: safe_open(zoo.path / zoo.index.loc[net.number, "path"], framework="numpy") for net in before}
+    zoo.pack()
+    (shard,) = zoo.path.glob("shards/000/*.safetensors")
+    for net in before:
+        for snapshot in (1, len(net.theta)):
+            theta, epoch, history, metadata = names["net_of_shard"](shard, net.number, snapshot)
+            np.testing.assert_array_equal(theta, net.theta[snapshot - 1])
+            np.testing.assert_array_equal(epoch, net.epoch)
+            np.testing.assert_array_equal(history, net.history)
+            assert metadata == whole[net.number].metadata()
 
 
 # Axes that are no chain's

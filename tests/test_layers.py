@@ -16,7 +16,7 @@ TIERS = (
     {"cli"},
     {"report"},
     {"importers", "exporters"},
-    {"legacy", "demo", "auditing", "bench", "gallery"},
+    {"legacy", "demo", "auditing", "bench", "benchmark", "gallery"},
     {"figures"},
     {"analysis"},
     {"tables"},
@@ -29,9 +29,10 @@ TIERS = (
     {"images", "augment", "weights"},
     {"net", "device"},
     {"families"},
-    {"dropout", "layout", "recorded"},
+    {"dropout", "fitting", "layout", "recorded"},
     {"atomic", "cells", "processes", "progress"},
-    {"errors", "threads", "vocabulary"},
+    {"shift"},
+    {"errors", "processor", "threads", "vocabulary"},
 )
 RANK = {module: rank for rank, tier in enumerate(TIERS) for module in tier}
 HEAVY = {"torch", "pandas", "sklearn", "skimage", "matplotlib", "pyarrow"}  # half a second and more each

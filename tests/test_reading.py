@@ -33,7 +33,7 @@ def test_slices_of_each_part_and_nothing_twice(study, monkeypatch):
     assert read == [["svm-linear-16", "all"], ["svm-rbf-16", "all"], ["svm-rbf-16", "conv"], ["svm-rbf-16", "fc"], ["dmc", "all"]]
     assert set(table["slice_length"]) == {TINY.slice_length}
     reading.meta_classification(study)
-    monkeypatch.setattr("nws.tasks.rounds._fit", lambda *a, **k: pytest.fail("computed twice"))
+    monkeypatch.setattr("nws.tasks.rounds.fit", lambda *a, **k: pytest.fail("computed twice"))
     assert reading.local(study).equals(table)
     deep = reading.meta_classification(study).query("meta == 'dmc'").set_index("property")["accuracy"]
     assert deep.to_dict() == table.query("meta == 'dmc' and part == 'all'").set_index("property")["accuracy"].to_dict()

@@ -134,7 +134,7 @@ def test_cells_of_a_table():
 )
 def test_damage_to_a_foreign_net_is_found(tmp_path, damage):
     from nws.zoo import DamagedFileError
-    from nws.zoo.netfile import _metadata_sha256
+    from nws.zoo.container import metadata_sha256
 
     zoo = Zoo.create(tmp_path / "zoo")
     zoo.append(foreign(0, a=1))
@@ -144,7 +144,7 @@ def test_damage_to_a_foreign_net_is_found(tmp_path, damage):
     header = json.loads(data[8 : 8 + length])
     metadata = header["__metadata__"]
     damage(metadata)
-    metadata["metadata_sha256"] = _metadata_sha256(metadata)
+    metadata["metadata_sha256"] = metadata_sha256(metadata)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])

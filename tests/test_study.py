@@ -9,7 +9,7 @@ from written_zoo import written_zoo
 from nws import tables
 from nws.analysis.study import Effort, Study
 from nws.representations import named
-from nws.tasks import results
+from nws.tasks import evaluation, results
 from nws.tasks.inputs import Inputs
 from nws.zoo import Zoo
 
@@ -77,8 +77,8 @@ def test_the_first_dmc_is_the_one_that_was_tested(zoo, tmp_path, monkeypatch):
     study = Study(Inputs(zoo), TINY, tmp_path)
     task = study.local("optimizer")
     (row,) = study.dmc([task])
-    monkeypatch.setattr("nws.tasks.rounds._fit", lambda *a, **k: pytest.fail("trained twice"))
-    monkeypatch.setattr(results, "fits", lambda *a, **k: pytest.fail("trained twice"))
+    monkeypatch.setattr("nws.tasks.rounds.fit", lambda *a, **k: pytest.fail("trained twice"))
+    monkeypatch.setattr(evaluation, "fits", lambda *a, **k: pytest.fail("trained twice"))
     fitted = Study(Inputs(Zoo(zoo.path)), TINY, tmp_path).first_dmc(task)
     x = study.inputs.rows(named("weights"), results_where(study, task), fitted.drawn.test, test=True)
     truth = zoo.index.loc[fitted.drawn.test, "optimizer"].to_numpy().repeat(len(x) // len(fitted.drawn.test))

@@ -197,7 +197,8 @@ def test_a_training_learns_and_records_what_happened(toy):
     said = []
     net = train_net(Job(3, hp(learning_rate=0.005)), toy, TorchEngine, Schedule(7, 5, 12), said.append)
     assert net.status == "ok"
-    assert net.about == {"seed": 7, "engine": "torch", "nws": nws.__version__, "images": toy.about["sha256"]}
+    known = {"seed": 7, "engine": "torch", "nws": nws.__version__, "images": toy.about["sha256"]}
+    assert net.about == {**known, "instruction_set": torch.backends.cpu.get_cpu_capability().lower()}
     assert net.test_accuracy > 0.6  # of ten classes
     assert net.theta.shape == (5, cnn.layout(net.hp).size)
     assert list(net.epoch) == [0, 3, 6, 9, 12]
@@ -304,3 +305,9 @@ def test_names_outside_the_lists_are_refused(toy):
         engines.check("numpy")
     with pytest.raises(NwsError, match="net 0 wants an image set that was not given"):
         next(train([Job(0, hp(dataset="mnist"))], {"toy": toy}))
+
+
+@pytest.mark.skipif(engines.kind("native").why_not() is not None, reason="the native engine is not built")
+def test_a_net_says_for_which_instruction_set_the_engine_was_compiled(toy):
+    (net,) = train([Job(0, hp())], {"toy": toy}, Schedule(epochs=0), engine="native")
+    assert net.about["instruction_set"] in ("x86-64-v4", "x86-64-v3", "armv8-a")

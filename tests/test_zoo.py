@@ -174,7 +174,7 @@ def test_folder_not_writable(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"format": 4}', "format 4 was written by a newer nws: upgrade nws"),
+        ('{"format": 5}', "format 5 was written by a newer nws: upgrade nws"),
         ("", "cannot be read as the plan"),
         ("[" * 100_000, "cannot be read as the plan"),
         ('{"format": "1"}', "cannot be read as the plan"),

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from nws import FIXED, NwsError
 from nws.families.base import HISTORY
 from nws.zoo import DamagedFileError, Zoo, read_header, read_net
-from nws.zoo.index import abandoned
 from nws.zoo.netfile import encode
+from nws.zoo.scan import abandoned
 
 
 @pytest.fixture
@@ -93,13 +93,13 @@ def _temporary_names(zoo):
         raise OSError(errno.EIO, "caught")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "replace", fail)
+        patch.setattr(os, "link", fail)
         with pytest.raises(NwsError, match="could not be written"):
             zoo.append(tiny(99))
     return seen
 
 
-@pytest.mark.parametrize("where", ["os.replace", "os.fsync", "nws.atomic.flush_folder", "nws.atomic.open"])
+@pytest.mark.parametrize("where", ["os.link", "os.fsync", "nws.atomic.flush_folder", "nws.atomic.open"])
 def test_disk_full_drops_the_net_whole(zoo, monkeypatch, where):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -174,11 +174,11 @@ def test_files_cut_short_or_too_long(size):
 
 def with_header(change):
     """A file whose header went through `change`, its length and metadata checksum put right: what a stranger could make."""
-    from nws.zoo.netfile import _metadata_sha256
+    from nws.zoo.container import metadata_sha256
 
     header = json.loads(GOOD[8:HEADER])
     change(header)
-    header["__metadata__"]["metadata_sha256"] = _metadata_sha256(header["__metadata__"])
+    header["__metadata__"]["metadata_sha256"] = metadata_sha256(header["__metadata__"])
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + GOOD[HEADER:]

@@ -48,6 +48,10 @@ class Lane:
 
     device = torch.device("cpu")
 
+    def instruction_set(self) -> str:
+        """What PyTorch's kernels were chosen for, such as avx2: theta depends on it, and on PyTorch's version."""
+        return torch.backends.cpu.get_cpu_capability().lower()
+
     def working(self) -> contextlib.AbstractContextManager[object]:
         """Work inside goes to this lane, and so does the memory it asks for."""
         return contextlib.nullcontext()
@@ -79,6 +83,9 @@ class CudaLane(Lane):
             raise NwsError(reason)
         self.device = torch.device("cuda", torch.cuda.current_device())
         self._stream = torch.cuda.Stream()
+
+    def instruction_set(self) -> str:
+        return "sm_{}{}".format(*torch.cuda.get_device_capability(self.device))
 
     def working(self) -> contextlib.AbstractContextManager[object]:
         return torch.cuda.stream(self._stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -9,7 +10,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -87,13 +88,14 @@ class Pool:
 
     def run(
         self,
-        tasks: Sequence[Task],
+        tasks: Iterable[Task],
         on_progress: Callable[[int, Any], None] = lambda task, message: None,
         meanwhile: Callable[[Task], Any] | None = None,
         all_ready: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[int, Any]]:
         """(position of the task, what its function returned or `Lost`) as each is done, in any order.
 
+        tasks        asked for the next one when a worker is free for it
         on_progress  receives (position, what the task passed on)
         meanwhile   does a task in this process while no worker is ready yet
         all_ready   called when there is no worker that has not started up
@@ -103,7 +105,7 @@ class Pool:
         """
         run = _Run(self, tasks, on_progress, all_ready)
         try:
-            while run.waiting or run.busy:
+            while run.more() or run.busy:
                 run.hire()
                 alone = meanwhile is not None and run.waiting and not self.ready
                 for connection in wait(list(self.started), 0 if alone else None):
@@ -112,7 +114,7 @@ class Pool:
                         yield made
                 if meanwhile is not None and run.waiting and not self.ready:
                     at = run.waiting.pop()
-                    yield at, meanwhile(tasks[at])
+                    yield at, meanwhile(run.tasks[at])
         except BaseException as ended:
             if run.waiting or run.busy or not isinstance(ended, GeneratorExit):  # else all was done, and nobody asked for an end
                 self.close()
@@ -154,11 +156,19 @@ class Pool:
 class _Run:
     """The tasks of one `Pool.run`."""
 
-    def __init__(self, pool: Pool, tasks: Sequence[Task], on_progress: Callable[[int, Any], None], all_ready: Callable[[], None]):
-        self.pool, self.tasks, self.on_progress, self.all_ready = pool, tasks, on_progress, all_ready
-        self.waiting = list(reversed(range(len(tasks))))
+    def __init__(self, pool: Pool, tasks: Iterable[Task], on_progress: Callable[[int, Any], None], all_ready: Callable[[], None]):
+        self.pool, self.coming, self.on_progress, self.all_ready = pool, iter(tasks), on_progress, all_ready
+        self.tasks: list[Task] = []
+        self.waiting: list[int] = []  # positions; the last one is next
         self.busy: dict[Connection, int] = {}
         self.deaths: Counter[int] = Counter()
+
+    def more(self) -> bool:
+        """Whether a task waits, once there is one for every worker without, as far as there are so many."""
+        for task in itertools.islice(self.coming, max(0, self.pool.workers - len(self.busy) - len(self.waiting))):
+            self.waiting.insert(0, len(self.tasks))
+            self.tasks.append(task)
+        return bool(self.waiting)
 
     def hire(self) -> None:
         """A worker for every waiting task, as far as the pool may have so many; those that are ready get one each."""

@@ -23,6 +23,7 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else 132)  # a 
 __all__ = ["SamplingBar", "console", "counted", "duration", "out", "progress"]
 
 _LAYERS = 40  # of a stranger's net that are listed
+_WRITERS, _IN_HAND = 12, 6  # processes at a zoo that are listed, and nets of each
 
 
 def results(rows: Sequence[Result]) -> Group:
@@ -135,6 +136,7 @@ def zoo_table(summary: dict[str, Any]) -> Table:
         ("size", f"{summary['bytes'] / 1e6:,.1f} MB"),
         ("training", f"{duration(summary['seconds'] or 0)} of one core"),
     ]
+    rows += _at_work(summary)
     if summary["damaged"]:
         rows.append(("damaged", f"{count(summary['damaged'], 'file')}: run `nws verify {summary['path']}`"))
     if summary["failed"]:
@@ -148,6 +150,24 @@ def zoo_table(summary: dict[str, Any]) -> Table:
             of = "(image set not recorded)" if name == "not recorded" else f"on {name}"
             rows.append((f"test accuracy {of}", _reached(a)))
     return facts(rows, summary["path"])
+
+
+def _at_work(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Who writes to the zoo now, and how long that takes."""
+    if not summary["writers"]:
+        return []
+    rate = sum(writer["rate"] for writer in summary["writers"])
+    left = (summary["planned"] or 0) - summary["nets"]
+    said = f", {rate:,.0f} nets/h" + (f", {duration(3600 * left / rate)} left" if left > 0 else "") if rate else ""
+    rows = [("at work", f"{len(summary['writers'])} process{'es' * (len(summary['writers']) > 1)}{said}")]
+    for writer in summary["writers"][:_WRITERS]:
+        in_hand = ", ".join(map(str, writer["in_hand"][:_IN_HAND])) + (" ..." if len(writer["in_hand"]) > _IN_HAND else "")
+        share = f", share {writer['share']}" if writer["share"] else ""
+        told = f"{writer['doing']}{share}, {writer['done']:,} nets so far" + (f", in hand {in_hand}" if in_hand else "")
+        rows.append((f"  {writer['host']} {writer['pid']}", f"{told}, last heard of {duration(writer['heartbeat'])} ago"))
+    if len(summary["writers"]) > _WRITERS:
+        rows.append(("", f"and {len(summary['writers']) - _WRITERS} more: --json has all"))
+    return rows
 
 
 def _reached(a: dict[str, Any]) -> str:
@@ -245,3 +265,35 @@ def facts(rows: Sequence[tuple[str, str]], title: str) -> Table:
     for name, value in rows:
         shown.add_row(escape(name), escape(value))
     return shown
+
+
+def readings(rows: Sequence[Any]) -> Table:
+    """The table of `nws benchmark read`: rows are `nws.benchmark.scoring.Row`."""
+    shown = _table("reading the weights of nets that nobody had seen")
+    shown.add_column("", overflow="fold")
+    shown.add_column("found (95% interval)", overflow="fold")
+    for heading in ("skill", "ECE", "learned", "ms a net"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    answered = [row for row in rows if not row.skipped]
+    before = None
+    for row in answered:
+        if (row.track, row.target) != before:
+            shown.add_section()
+            chance = "" if row.chance is None else f"chance {row.chance:.0%}"
+            shown.add_row(f"[bold]{escape(row.track)}: {escape(row.target.replace('_', ' '))}[/]", chance)
+            before = row.track, row.target
+        plain = [f"{value:.2f}" if value is not None else "" for value in (row.skill, row.ece)]
+        seconds = "" if row.train_seconds is None else f"{row.train_seconds:,.2g} s"
+        shown.add_row(f"  {escape(row.model)}", _reading(row), *plain, seconds, f"{row.read_ms:,.2g}" if row.read_ms else "")
+    if len(answered) < len(rows):
+        shown.caption = f"{len(rows) - len(answered)} questions do not suit the reader that was asked: --json says why"
+    return shown
+
+
+def _reading(row: Any) -> str:
+    if row.accuracy is not None:
+        return f"accuracy {row.accuracy:.0%} ({row.low:.0%} to {row.high:.0%})"
+    if row.auc is not None:
+        return f"AUC {row.auc:.2f}"
+    r2 = "none" if row.r2 is None else f"{row.r2:.2f} ({row.r2_low:.2f} to {row.r2_high:.2f})"
+    return f"R2 {r2}" + ("" if row.tau is None else f", tau {row.tau:.2f}")

@@ -7,7 +7,7 @@ import sys
 from cyclopts import CycloptsError
 
 from nws import threads
-from nws.cli import auditing, bench, classifying, figures, importing, report, zoos  # noqa: F401 (their commands join the application)
+from nws.cli import auditing, bench, benchmark, classifying, figures, importing, report, sample, zoos  # noqa: F401
 from nws.cli.app import app
 from nws.errors import NwsError
 

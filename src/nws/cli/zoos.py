@@ -1,98 +1,20 @@
-"""Commands that make zoos and look after them: sample, info, verify, images, demo."""
+"""Commands that look after zoos: info, verify, annotate, images; and demo."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from nws import __version__, families
-from nws.cli.app import Json, ZooPath, app, named, positive, print_json, property_values
+from nws import __version__
+from nws.cli.app import Json, ZooPath, app, beside, named, positive, print_json
 from nws.errors import NwsError
-from nws.families import FAMILIES
-from nws.families.cnn2020 import PROPERTIES
-from nws.families.space import Space
 from nws.progress import Doing
 
 if TYPE_CHECKING:
     from nws.zoo import Zoo
-
-_OPTIONS = "; ".join(f"{p.name}: {', '.join(p.label(o) for o in p.options)}" for p in PROPERTIES.values())
-
-
-Narrow = Annotated[
-    list[str] | None,
-    Parameter(
-        name="--set",
-        negative="",
-        help=f"Values to draw a property from, e.g. --set optimizer=adam,rmsprop; may be repeated. cnn2020 has {_OPTIONS}",
-    ),
-]
-
-
-@app.command
-def sample(
-    zoo: ZooPath,
-    /,
-    *,
-    family: Annotated[
-        str, Parameter(help=f"What kind of nets: {', '.join(FAMILIES)}, or your own as module:Name (docs/families.md).")
-    ] = "cnn2020",
-    space: Annotated[
-        str | None,
-        Parameter(
-            help="What nets are drawn from. cnn2020: fixed (one architecture, the default) or main (random ones); mlp: main."
-        ),
-    ] = None,
-    images: Annotated[
-        str | None, Parameter(help="Image sets, comma between; default: the space's own. `nws images` lists them.")
-    ] = None,
-    nets: Annotated[int, Parameter(help="How many nets the zoo is to have; a larger number extends it later.")] = 100,
-    seed: Annotated[int, Parameter(help="Random seed: the same seed gives the same nets.")] = 0,
-    workers: Annotated[
-        int | None, Parameter(help="Processes, default: one per core; with --engine gpu: nets side by side, default: 32.")
-    ] = None,
-    snapshots: Annotated[int, Parameter(help="How many snapshots to keep of each net, evenly spread over its training.")] = 20,
-    epochs: Annotated[int, Parameter(help="The most epochs a net is trained; early stopping usually ends it before.")] = 1000,
-    limit: Annotated[
-        int | None, Parameter(help="Use only this many training images, equally many of each class; default: all.")
-    ] = None,
-    limit_test: Annotated[int | None, Parameter(help="Use only this many test images; default: all.")] = None,
-    data: Annotated[Path | None, Parameter(help="Folder with the image sets; default: $NWS_DATA, then the user's cache.")] = None,
-    engine: Annotated[
-        Literal["auto", "native", "torch", "gpu"],
-        Parameter(help="What computes the training steps; auto: native where built, else torch, never the GPU."),
-    ] = "auto",
-    narrow: Narrow = None,
-    as_json: Json = False,
-) -> None:
-    """Train nets with random hyper-parameters into a zoo. Ctrl-C stops it cleanly; the same command goes on."""
-    from nws import images as image_sets
-    from nws import sampling, terminal
-    from nws.train import Schedule
-
-    chosen = _chosen(family, space, narrow or [])
-    if images is not None:
-        chosen = chosen.with_(dataset=named(images, "image set", image_sets.NAMES))
-    positive(nets=nets, workers=workers, snapshots=snapshots, epochs=epochs, limit=limit, limit_test=limit_test)
-    hps = chosen.sample(nets, seed)
-    sets = sampling.load_images(chosen.options["dataset"], data, limit, limit_test, progress=terminal.console.is_terminal)
-    hps = sampling.suited(hps, sets)
-    schedule = Schedule(seed, snapshots, epochs)
-    for note in sampling.cautions(hps, sets, schedule, engine):
-        terminal.console.print(f"note: {note}", markup=False)
-    opened = sampling.prepare(zoo, hps, sets, schedule, chosen)
-    done = len(sampling.finished(opened, nets))
-    if done == nets:
-        terminal.console.print(f"{zoo}: all {nets} nets are done")
-    else:
-        if done:
-            terminal.console.print(f"{zoo}: going on after {done} of {nets} nets")
-        with terminal.SamplingBar(nets, done) as bar:
-            sampling.fill(opened, hps, sets, schedule, workers=workers, engine=engine, on_progress=bar)
-    _show_summary(opened, as_json)
 
 
 @app.command
@@ -127,7 +49,7 @@ def info(
 
         write(opened.path / "README.md", opened.card())
         terminal.console.print(f"wrote {opened.path / 'README.md'}")
-    _show_summary(opened, as_json)
+    show_summary(opened, as_json)
 
 
 @app.command
@@ -157,6 +79,32 @@ def verify(
     else:
         terminal.out.print("\n".join(report.lines()), markup=False)
     return 0 if report.ok else 2
+
+
+@app.command
+def pack(
+    zoo: ZooPath,
+    /,
+    *,
+    nets_per_shard: Annotated[int, Parameter(help="Nets in one file, at most; and 64 MB.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Put small nets together, many to a file: zoos of thousands then open in seconds. Nothing else changes.
+
+    A net's own file is removed once the file of many is on disk and was read back; stopped anywhere, the same command goes on.
+    Nets larger than 32 MB stay as they are. Older versions of nws ask for an upgrade when they open a packed zoo.
+    """
+    from nws import terminal
+    from nws.zoo import Zoo
+
+    with terminal.progress(quiet=as_json) as on_progress:
+        done = Zoo(zoo).pack(
+            nets_per_shard, on_progress=lambda n, of: on_progress(Doing(f"looked at {n:,} of {of:,} files", n / max(of, 1)))
+        )
+    if as_json:
+        print_json(done.to_dict())
+    else:
+        terminal.out.print("\n".join(done.lines(zoo)), markup=False)
 
 
 @app.command
@@ -190,16 +138,49 @@ def annotate(
 
 
 @app.command
-def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None, as_json: Json = False) -> None:
-    """List the image sets that nws knows, and where each is on this machine."""
+def images(
+    zoo: Annotated[Path | None, Parameter(name="ZOO", help="A zoo of nets that are pictures, to be rendered.")] = None,
+    /,
+    *,
+    render: Annotated[bool, Parameter(negative="", help="Draw nets of ZOO: the original, what the net says, the error.")] = False,
+    nets: Annotated[str | None, Parameter(help="Numbers of the nets to draw, comma between; default: one per class.")] = None,
+    out: Annotated[Path | None, Parameter(help="The PNG file to write; default: ZOO-images.png.")] = None,
+    data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the image sets that nws knows, and where each is on this machine; or draw the pictures that the nets of a zoo are."""
     from nws import images as image_sets
     from nws import terminal
 
+    if zoo is not None:
+        _render(zoo, nets, out or beside(zoo, "images.png"), data, as_json)
+        return
+    if render or nets or out:
+        raise NwsError("which zoo? nws images ZOO --render")
     found = {name: image_sets.where(name, data) for name in image_sets.NAMES}
     if as_json:
         print_json(found)
     else:
         terminal.out.print(terminal.facts(list(found.items()), "Image sets"))
+
+
+def _render(zoo: Path, nets: str | None, out: Path, data: Path | None, as_json: bool) -> None:
+    from nws.zoo import Zoo
+
+    opened = Zoo(zoo)
+    numbers = None if nets is None else [int(number) for number in named(nets, "net", map(str, opened.numbers()))]
+    from nws import terminal  # after everything that may be wrong: it brings matplotlib
+    from nws.atomic import write_whole
+    from nws.figures import pictures
+
+    figure, notes = pictures.strip(opened, numbers, data)
+    write_whole(out, pictures.png(figure))
+    if as_json:
+        print_json({"zoo": str(zoo), "out": str(out), "notes": notes})
+        return
+    terminal.out.print(f"wrote {out}", markup=False)
+    for note in notes:
+        terminal.console.print(f"note: {note}", markup=False)
 
 
 @app.command
@@ -223,14 +204,7 @@ def demo(
         terminal.console.print(f"the zoo is {out / 'zoo'}, the figure {out / 'demo.png'}, the rows {out / 'results.json'}")
 
 
-def _chosen(family: str, space: str | None, narrow: list[str]) -> Space:
-    """The space that nets are drawn from."""
-    kind = families.named(family)
-    (name,) = named(space or next(iter(kind.spaces)), "space", kind.spaces)
-    return kind.spaces[name].with_(**property_values("--set", narrow, kind.space.properties))
-
-
-def _show_summary(zoo: Zoo, as_json: bool) -> None:
+def show_summary(zoo: Zoo, as_json: bool) -> None:
     from nws import terminal
 
     summary = zoo.summary()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +20,7 @@ TRAIN_SLICES = 10  # random slices of each vector on which local statistics are 
 TEST_SLICES = 10  # evenly spread slices of each vector on which everything local is tested
 
 
+Change = Callable[[np.ndarray, Layout, int], np.ndarray]
 Key = tuple[Representation, "Where", bool]  # what is read, where, and whether in test slices
 
 
@@ -46,10 +47,12 @@ class Inputs:
 
     test_slices: evenly spread slices of each vector on which everything local is tested.
     workers: processes that `nws.tasks.rounds` may use; they live until `close`, so that one command starts them once.
+    change: (theta (S, P), layout, number of the net) -> theta, what happens to weights before they are read: rounded, pruned.
     """
 
-    def __init__(self, zoo: Zoo, seed: int = 0, test_slices: int = TEST_SLICES, workers: int = 1):
+    def __init__(self, zoo: Zoo, seed: int = 0, test_slices: int = TEST_SLICES, workers: int = 1, change: Change | None = None):
         self.zoo = zoo
+        self.change = change
         self.workers = workers
         self.pool: Pool | None = None
         self.alone = 0.0  # seconds that were worked without workers
@@ -122,12 +125,14 @@ class Inputs:
         """Theta (S, P) at the snapshots, stripped, and its layout."""
         layout = self.zoo.layout(net)
         theta = np.stack([self.zoo.theta(net, s) for s in where.snapshots])
+        if self.change:
+            theta = self.change(theta, layout, net)
         if where.without:
             theta, layout = theta[:, layout.kept(where.without)], layout.without(where.without)
         return theta, layout
 
     def _weights(self, where: Where, nets: np.ndarray, test: bool) -> Any:
-        if where.without:
+        if where.without or self.change:
             return self._stripped(where, nets, test)
         if not test or where.slice_length is None:
             return self.zoo.vectors(np.repeat(nets, len(where.snapshots)), np.tile(where.snapshots, len(nets)), where.part)

@@ -191,13 +191,13 @@ def _chunk(inputs: Inputs, key: Any, nets: list[int], on_progress: OnProgress) -
 def _round(inputs: Inputs, work: Work, on_progress: OnProgress) -> Done:
     started = time.perf_counter()
     with threads.one():
-        fitted = work.known or _fit(work.question, inputs, work.drawn, work.number, on_progress)
-        read = tuple(_read(fitted, where, inputs, work.drawn.test) for where in work.tests)
+        fitted = work.known or fit(work.question, inputs, work.drawn, work.number, on_progress)
+        answers = tuple(read(fitted, where, inputs, work.drawn.test) for where in work.tests)
     back = fitted if work.wanted or hasattr(fitted, "coefficients_") else None
-    return Done(read, back, tuple(getattr(fitted, "notes_", ())), time.perf_counter() - started)
+    return Done(answers, back, tuple(getattr(fitted, "notes_", ())), time.perf_counter() - started)
 
 
-def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: OnProgress) -> Any:
+def fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: OnProgress) -> Any:
     from sklearn.base import clone
 
     fitted = clone(question.meta).set_params(regression=question.regression, random_state=(inputs.seed * 1000 + r) % 2**32)
@@ -212,7 +212,7 @@ def _fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: 
     return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"))
 
 
-def _read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:
+def read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:
     """Probabilities (n, S, K, C) and their labels (C,), or for a regression predictions (n, S, K) and None."""
     x = inputs.rows(fitted.representation, where, nets, test=True)
     shape = len(nets), len(where.snapshots), -1

@@ -1,12 +1,11 @@
-"""The fast engine for CPUs: one net in C++ (native/), 16 images of the mini-batch side by side in every vector register.
+"""The fast engine for CPUs: one net in C++ (native/), images of the mini-batch side by side in every vector register.
 
-It works on theta itself, in the layout's order: nothing is converted. Compiled when nws is installed; where that failed,
-`why_not` says so and the torch engine does the same work.
+It works on theta itself, in the layout's order: nothing is converted. Compiled when nws is installed; where that failed, or the
+processor is too old, `why_not` says so and the torch engine does the same work. Theta is the same on every processor, bit for bit.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from nws.families import CNN2020
 from nws.families import cnn2020 as cnn
 from nws.families.space import Config
 from nws.images import ImageSet
+from nws.processor import native
 from nws.train.loop import VALIDATION_SHARE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _native: Any
 try:
-    _native = importlib.import_module("nws.train._native")
+    _native = native("nws.train._native")
 except ImportError as error:
     _native, _failure = None, str(error)
 
@@ -34,10 +34,7 @@ MULTIPLE = 16  # of images in a batch
 def why_not(hp: Config | None = None, images: ImageSet | None = None) -> str | None:
     """Why the native engine cannot train (this net, on these images), in one line; None when it can."""
     if _native is None:
-        return (
-            f"the native engine is not built ({_failure}): training takes three times as long; "
-            "install a C++ compiler, then reinstall nws"
-        )
+        return f"the native engine {_failure}; PyTorch trains as well, which takes three times as long"
     if hp is not None and hp.family is not CNN2020:
         return f"the native engine trains nets of {CNN2020.name}, not of {hp.family.name}"
     if hp is not None and hp.batch_size % MULTIPLE:
@@ -51,7 +48,11 @@ def facts() -> dict[str, str]:
     """What `engine="auto"` takes on this machine, for people."""
     if reason := why_not():
         return {"engine": "torch", "native": reason}
-    return {"engine": "native", "vectors": f"{32 * _native.LANES} bits, {_native.LANES} images side by side"}
+    return {
+        "engine": "native",
+        "instruction_set": _native.INSTRUCTION_SET,
+        "vectors": f"{32 * _native.LANES} bits, {_native.LANES} images side by side",
+    }
 
 
 def _images_at_least(labels: np.ndarray) -> int:
@@ -85,6 +86,7 @@ class NativeEngine:
     ):
         if reason := why_not(hp, images):
             raise NwsError(f"{reason}, or use --engine torch")
+        self.instruction_set: str = _native.INSTRUCTION_SET
         blocks = cnn.blocks(hp.depth_conv)
         self._images = {
             "train": _native.ImageSet(images.x_train, images.y_train.astype(np.int32)),

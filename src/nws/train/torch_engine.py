@@ -47,6 +47,7 @@ class TorchEngine:
         dropout: float | None = None,
         lane: Lane = Lane(),  # noqa: B008 (the CPU has no state)
     ):
+        self.instruction_set = lane.instruction_set()
         self._hp = hp
         self._layout = hp.family.layout(hp)
         self._random = lane.generator(seed)

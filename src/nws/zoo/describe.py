@@ -17,24 +17,29 @@ from nws.zoo.select import converged_mask
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nws.zoo.index import View
     from nws.zoo.zoo import Zoo
 
 
 def summary(zoo: Zoo) -> dict[str, Any]:
     """See `Zoo.summary`."""
-    frame = zoo.index
+    import pandas as pd
+
+    frame = zoo.view()
+    of_sets = pd.DataFrame({name: frame[name] for name in ("dataset", "status", "test_accuracy")})
     return {
         "path": str(zoo.path),
-        "format": FORMAT,
+        "format": max(FORMAT, zoo.format),
         "nets": len(frame),
         "planned": zoo.planned,
+        "writers": [writer.to_dict() for writer in zoo.writers],
         "damaged": len(zoo.damaged),
         "failed": zoo.failed,
         "status": _counts(frame["status"]),
         "split": _counts(frame["split"]),
         "properties": {name: _property(frame, known) for name, known in zoo.properties.items()},
         "measured": {name: _range(frame[name]) for name in zoo.family.measures[1:] if name in frame and name not in ACCURACIES},
-        "accuracies": {str(name): _accuracy(group) for name, group in frame.groupby(frame["dataset"].fillna("not recorded"))},
+        "accuracies": {str(name): _accuracy(group) for name, group in of_sets.groupby(of_sets["dataset"].fillna("not recorded"))},
         "snapshots": _range(frame["snapshots"]),
         "weights": _range(frame["weights"]),
         "epochs": _range(frame["epochs"]),
@@ -101,7 +106,7 @@ def _span(ends: Mapping[str, Any]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _property(frame: pd.DataFrame, property: Property) -> dict[str, Any]:
+def _property(frame: pd.DataFrame | View, property: Property) -> dict[str, Any]:
     return _range(frame[property.name]) if property.continuous else _counts(frame[property.name])
 
 

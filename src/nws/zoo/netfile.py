@@ -1,18 +1,16 @@
 """One net's file: safetensors, with everything about the net in the metadata and checksums over all of it (docs/format.md).
 
-Any safetensors library opens these files. We read them by hand, because a header is all the index needs, and because a file from
-a stranger is hostile: every number is checked against the size of the file before anything is allocated.
+Any safetensors library opens these files. We read them by hand (container.py). In a shard a net has the same metadata and the same
+tensors (shardfile.py).
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,23 +25,29 @@ from nws.families.space import Config
 from nws.layout import Layout
 from nws.net import STATUSES, Net
 from nws.recorded import Recorded
+from nws.zoo.container import (
+    DTYPES,
+    NewerFormatError,
+    checked_tensors,
+    damaged,
+    entries,
+    metadata_sha256,
+    opened,
+    read_into,
+    refusing,
+    sha256,
+    whole_number,
+)
 from nws.zoo.select import SPLITS
 
 # Formats of a net's file: nets of the paper's space; foreign ones; nets of any family, which is what is written now.
 OWN, FOREIGN, FORMAT = 1, 2, 3
-HEADER_LIMIT = 16 << 20  # bytes; ours have 3,000
-_MOST_BRACKETS = 200_000  # ours have 100; JSON of brackets alone takes twenty times its size in memory, and seconds
 ACCURACIES = ("train_accuracy", "validation_accuracy", "test_accuracy")
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
-_TENSORS = {"theta": "F32", "epoch": "I64", "history": "F64"}
+TENSORS = {"theta": "F32", "epoch": "I64", "history": "F64"}
 
 
-class DamagedFileError(NwsError):
-    """A file that is not what was written: cut short, altered, or in the wrong place."""
-
-
-class NewerFormatError(NwsError):
-    """A whole file that this nws is too old for: an upgrade reads it, so nothing may move it away."""
+class TakenError(NwsError):
+    """The zoo has a net of this number: the first one stays."""
 
 
 @dataclass(frozen=True)
@@ -78,29 +82,35 @@ def encode(net: Net, split: str) -> bytes:
     """The whole file of a net. Metadata values are strings, as safetensors asks."""
     from safetensors.numpy import save
 
-    tensors = {
-        "theta": np.ascontiguousarray(net.theta, "<f4"),
-        "epoch": np.ascontiguousarray(net.epoch, "<i8"),
-        "history": np.ascontiguousarray(net.history, "<f8"),
-    }
+    tensors = tensors_of(net)
+    return save(tensors, metadata_of(net, split, tensors))
+
+
+def tensors_of(net: Net) -> dict[str, np.ndarray]:
+    """What a net's file holds beside the metadata, as it lies there."""
+    return {name: np.ascontiguousarray(getattr(net, name), DTYPES[dtype]) for name, dtype in TENSORS.items()}
+
+
+def metadata_of(net: Net, split: str, tensors: Mapping[str, np.ndarray], layout: str = "") -> dict[str, str]:
+    """All that a file says of its net in words. tensors: the net's; layout: its JSON, where it is at hand already."""
     metadata = {
         "format": str(FORMAT),
         "number": str(net.number),
         "family": net.hp.family.name if isinstance(net.hp, Config) else "",
         "family_version": str(net.hp.family.version if isinstance(net.hp, Config) else 0),
         "hyper_parameters": json.dumps(net.hp.to_dict()),
-        "layout": net.layout.to_json(),
+        "layout": layout or net.layout.to_json(),
         "status": net.status,
         "split": split,
         "seconds": repr(float(net.seconds)),
         "measures": json.dumps(net.measures),
         "measured": json.dumps(_measured(net.history, net.measures)),
-        "epochs": str(int(net.epoch[-1]) if isinstance(net.hp, Recorded) else max(len(net.history) - 1, 0)),
+        "epochs": str(int(net.epoch[-1]) if isinstance(net.hp, Recorded) else max(len(net.history) - 1, int(net.epoch[-1]))),
         "about": json.dumps(plain(net.about)),
-        "theta_sha256": _sha256(tensors["theta"]),
-        "records_sha256": _sha256(tensors["epoch"], tensors["history"]),
+        "theta_sha256": sha256(tensors["theta"]),
+        "records_sha256": sha256(tensors["epoch"], tensors["history"]),
     }
-    return save(tensors, {**metadata, "metadata_sha256": _metadata_sha256(metadata)})
+    return {**metadata, "metadata_sha256": metadata_sha256(metadata)}
 
 
 def read_header(path: Path | str, number: int | None = None) -> Header:
@@ -109,103 +119,97 @@ def read_header(path: Path | str, number: int | None = None) -> Header:
     Raises DamagedFileError (an NwsError) when anything about it is wrong, NwsError when it was written by a newer nws.
     """
     path = Path(path)
-    with _open(path) as descriptor:
+    with opened(path) as descriptor:
         return parse_header(descriptor, path, number)[0]
 
 
 def read_net(path: Path | str, number: int | None = None) -> Net:
     """Read the whole net and check every byte. Raises as `read_header`."""
     path = Path(path)
-    with _open(path) as descriptor:
+    with opened(path) as descriptor:
         header, about = parse_header(descriptor, path, number)
-        shapes = {
-            "theta": (header.snapshots, header.weights),
-            "epoch": (header.snapshots,),
-            "history": (header.records, len(header.measures)),
-        }
-        try:
-            tensors: dict[str, Any] = {name: np.empty(shape, _DTYPES[_TENSORS[name]]) for name, shape in shapes.items()}
-        except MemoryError:
-            raise NwsError(f"{path}: {header.bytes:,} bytes do not fit into memory: use a larger machine") from None
-        for name, tensor in tensors.items():
-            read_into(descriptor, tensor, header.offsets[name], path)
-    if _sha256(tensors["theta"]) != header.theta_sha256:
-        raise damaged(path, "theta is not what was written (its checksum differs)")
-    if _sha256(tensors["epoch"], tensors["history"]) != header.records_sha256:
-        raise damaged(path, "epoch or history is not what was written (the checksum differs)")
+        return net_at(descriptor, path, header, about)
+
+
+def net_at(descriptor: int, path: Path, header: Header, about: Mapping[str, Any], what: str = "") -> Net:
+    """The net whose tensors lie where `header` says, every byte checked. what: the part of the file, as "net 3: "."""
+    shapes = {
+        "theta": (header.snapshots, header.weights),
+        "epoch": (header.snapshots,),
+        "history": (header.records, len(header.measures)),
+    }
+    try:
+        tensors: dict[str, Any] = {name: np.empty(shape, DTYPES[TENSORS[name]]) for name, shape in shapes.items()}
+    except MemoryError:
+        raise NwsError(f"{path}: {header.bytes:,} bytes do not fit into memory: use a larger machine") from None
+    for name, tensor in tensors.items():
+        read_into(descriptor, tensor, header.offsets[name], path)
+    if sha256(tensors["theta"]) != header.theta_sha256:
+        raise damaged(path, f"{what}theta is not what was written (its checksum differs)")
+    if sha256(tensors["epoch"], tensors["history"]) != header.records_sha256:
+        raise damaged(path, f"{what}epoch or history is not what was written (the checksum differs)")
     found = _measured(tensors["history"], header.measures)
     if any(found[name] != value for name, value in header.measured.items()):
-        raise damaged(path, "its accuracies are not those of its history")
+        raise damaged(path, f"{what}its accuracies are not those of its history")
     more: dict[str, Any] = {"status": header.status, "seconds": header.seconds, "about": about, "measures": header.measures}
     try:
         return Net(header.number, header.hp, header.layout, **tensors, **more)
     except NwsError as error:
-        raise damaged(path, str(error)) from None
+        raise damaged(path, f"{what}{error}") from None
+
+
+def records_at(descriptor: int, path: Path, header: Header, what: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """A net's epoch (S,) and history (T, M), checked, without its weights."""
+    epoch, history = np.empty(header.snapshots, "<i8"), np.empty((header.records, len(header.measures)), "<f8")
+    read_into(descriptor, epoch, header.offsets["epoch"], path)
+    read_into(descriptor, history, header.offsets["history"], path)
+    if sha256(epoch, history) != header.records_sha256:
+        raise damaged(path, f"{what}epoch or history is not what was written (the checksum differs)")
+    return epoch, history
+
+
+def packed_at(path: Path, number: int) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """A net's metadata and tensors as its own file has them, every byte checked. Raises as `read_header`."""
+    with opened(path) as descriptor:
+        header, about = parse_header(descriptor, path, number)
+        net = net_at(descriptor, path, header, about)
+        return entries(descriptor, header.bytes, path)[1], tensors_of(net)
 
 
 def read_records(path: Path | str, number: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """A net's epoch (S,) and history (T, M), checked, without its weights. Raises as `read_header`."""
+    """As `records_at`, of a net's own file. Raises as `read_header`."""
     path = Path(path)
-    with _open(path) as descriptor:
-        header, _ = parse_header(descriptor, path, number)
-        epoch, history = np.empty(header.snapshots, "<i8"), np.empty((header.records, len(header.measures)), "<f8")
-        read_into(descriptor, epoch, header.offsets["epoch"], path)
-        read_into(descriptor, history, header.offsets["history"], path)
-    if _sha256(epoch, history) != header.records_sha256:
-        raise damaged(path, "epoch or history is not what was written (the checksum differs)")
-    return epoch, history
+    with opened(path) as descriptor:
+        return records_at(descriptor, path, parse_header(descriptor, path, number)[0])
 
 
 def parse_header(descriptor: int, path: Path, number: int | None = None) -> tuple[Header, dict[str, Any]]:
     """The header of an open file and its `about`, checked: see `read_header`."""
     size = os.fstat(descriptor).st_size
-    try:
-        text = _header_text(descriptor, size, path)
-        entries = json.loads(text, object_pairs_hook=_no_duplicates)
-        if not isinstance(entries, dict):
-            raise damaged(path, "its header is no JSON object")
-        metadata = _checked_metadata(entries.pop("__metadata__", None))
-        version = _whole_number(metadata["format"])
-        if version < OWN:
-            raise ValueError(f"format {version} never was")
-        if version > FORMAT:
-            raise NewerFormatError(f"{path}: format {metadata['format']} was written by a newer nws: upgrade nws")
-        shapes, offsets = _checked_tensors(entries, 8 + len(text), size)
-        header = _header(metadata, shapes, offsets, size)
-        about = json.loads(metadata["about"])
-        if not isinstance(about, dict):
-            raise ValueError("about is no JSON object")
-    except (DamagedFileError, NewerFormatError):
-        raise
-    except KeyError as error:
-        raise damaged(path, f"its header lacks {error}") from None
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise damaged(path, str(error).splitlines()[0] if str(error) else "its header cannot be read") from None
+    with refusing(path):
+        tensors, metadata, start = entries(descriptor, size, path)
+        check_format(path, metadata, FORMAT)
+        header = header_of(metadata, *checked_tensors(tensors, TENSORS, start, size), size)
+        about = about_of(metadata)
     if number is not None and header.number != number:
         raise damaged(path, f"it holds net {header.number}, not {number}")
     return header, about
 
 
-def damaged(path: Path, why: str) -> DamagedFileError:
-    """The error for a file that cannot be trusted."""
-    return DamagedFileError(f"{path}: {why}{advice(path)}")
+def check_format(path: Path, metadata: Mapping[str, str], newest: int, what: str = "") -> None:
+    """Before anything else is looked at: NewerFormatError, or ValueError for a format that never was."""
+    version = whole_number(metadata["format"])
+    if version < OWN:
+        raise ValueError(f"format {version} never was")
+    if version > newest:
+        raise NewerFormatError(f"{path}: {what}format {metadata['format']} was written by a newer nws: upgrade nws")
 
 
-def advice(path: Path) -> str:
-    """What the message of a damaged file ends with."""
-    zoo = path.parents[2] if len(path.parents) > 2 and path.parents[1].name == "nets" else "ZOO"
-    return f": run `nws verify {zoo} --repair`"
-
-
-def read_into(descriptor: int, array: np.ndarray, offset: int, path: Path) -> None:
-    """Fill a contiguous array from the file's bytes at `offset`."""
-    view = array.reshape(-1).view(np.uint8).data
-    done = 0
-    while done < len(view):
-        got = os.preadv(descriptor, [view[done:]], offset + done)
-        if not got:
-            raise damaged(path, "it was cut short while being read")
-        done += got
+def about_of(metadata: Mapping[str, str]) -> dict[str, Any]:
+    about = json.loads(metadata["about"])
+    if not isinstance(about, dict):
+        raise ValueError("about is no JSON object")
+    return about
 
 
 def plain(value: Any) -> Any:
@@ -221,92 +225,19 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def write_error(root: Path, number: int, error: OSError) -> NwsError:
-    kept = "the net was dropped whole, the zoo stays valid"
+def write_error(root: Path, number: int, error: OSError, what: str = "") -> NwsError:
+    what, kept = what or f"net {number}", f"{'they were' if what else 'the net was'} dropped whole, the zoo stays valid"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NwsError(f"{root}: disk full while writing net {number}: {kept}; free space and run the same command again")
-    return NwsError(
-        f"{root}: net {number} could not be written ({error.strerror or error}): {kept}; see that the folder is writable"
-    )
+        return NwsError(f"{root}: disk full while writing {what}: {kept}; free space and run the same command again")
+    return NwsError(f"{root}: {what} could not be written ({error.strerror or error}): {kept}; see that the folder is writable")
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[int]:
-    """A file descriptor rather than a file: os.preadv reads straight into an array, at any offset."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise NwsError(f"{path}: cannot be read ({error.strerror}): see that it is there and readable") from None
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _header_text(descriptor: int, size: int, path: Path) -> bytes:
-    if size < 8:
-        raise damaged(path, f"it has {size} bytes, too few for a net")
-    length = int.from_bytes(os.pread(descriptor, 8, 0), "little")
-    if length > min(size - 8, HEADER_LIMIT):
-        raise damaged(path, f"its header claims {length:,} bytes, the file has {size:,}")
-    text = np.empty(length, np.uint8)
-    read_into(descriptor, text, 8, path)
-    raw = text.tobytes()
-    if raw.count(b"[") + raw.count(b"{") > _MOST_BRACKETS:
-        raise damaged(path, "its header nests more lists and objects than any net has")
-    # Padding is spaces and nothing else; other white space would be valid JSON, but nobody wrote it.
-    if not raw.startswith(b"{") or not raw.rstrip(b" ").endswith(b"}"):
-        raise damaged(path, "its header is no JSON object")
-    return raw
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        raise ValueError("its header names something twice")
-    return entries
-
-
-def _checked_metadata(metadata: Any) -> dict[str, str]:
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise ValueError("it has no metadata of nws: is it a zoo's file?")
-    if metadata["metadata_sha256"] != _metadata_sha256(metadata):
-        raise ValueError("its metadata are not what was written (the checksum differs)")
-    return metadata
-
-
-def _checked_tensors(entries: dict[str, Any], start: int, size: int) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-    """Shapes and absolute offsets. Together the tensors must fill the rest of the file without gap or overlap."""
-    if set(entries) != set(_TENSORS):
-        raise ValueError(f"it must hold the tensors {', '.join(_TENSORS)}, it has {', '.join(sorted(entries)) or 'none'}")
-    shapes, offsets, spans = {}, {}, []
-    for name, entry in entries.items():
-        if set(entry) != {"dtype", "shape", "data_offsets"} or entry["dtype"] != _TENSORS[name]:
-            raise ValueError(f"{name} must be {_TENSORS[name]} with shape and data_offsets")
-        shape, (begin, end) = entry["shape"], entry["data_offsets"]
-        if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-            raise ValueError(f"{name}: shape and offsets must be whole numbers")
-        if end - begin != math.prod(shape) * _DTYPES[entry["dtype"]].itemsize:
-            raise ValueError(f"{name}: {end - begin:,} bytes do not hold a tensor of shape {tuple(shape)}")
-        shapes[name], offsets[name] = tuple(shape), start + begin
-        spans.append((begin, end))
-    reached = 0
-    for begin, end in sorted(spans):
-        if begin != reached:
-            raise ValueError("its tensors leave a gap or overlap")
-        reached = end
-    if start + reached != size:
-        raise ValueError(f"the file has {size:,} bytes, its header asks for {start + reached:,}")
-    if offsets["theta"] % 4:
-        raise ValueError("theta does not start at a multiple of four bytes")
-    return shapes, offsets
-
-
-def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offsets: dict[str, int], size: int) -> Header:
-    version = _whole_number(metadata["format"])
-    layout = _layout(metadata["layout"], version == OWN)
+def header_of(metadata: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]], offsets: Mapping[str, int], size: int) -> Header:
+    """What metadata and the tensors' places say of a net. ValueError and its like for what makes no sense."""
+    version = whole_number(metadata["format"])
+    layout = layout_of(metadata["layout"], version == OWN)
     family = metadata["family"] if version == FORMAT else FAMILIES["cnn2020"].name if version == OWN else ""
-    if version == FORMAT and family in FAMILIES and _whole_number(metadata["family_version"]) > FAMILIES[family].version:
+    if version == FORMAT and family in FAMILIES and whole_number(metadata["family_version"]) > FAMILIES[family].version:
         raise NewerFormatError(f"a net of {family}, version {metadata['family_version']}, is from a newer nws: upgrade nws")
     measures = _names(metadata["measures"]) if version == FORMAT else HISTORY
     measured = json.loads(metadata["measured" if version == FORMAT else "accuracies"])
@@ -323,7 +254,7 @@ def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offset
     if metadata["split"] not in SPLITS:
         raise unknown("split", metadata["split"], SPLITS)
     return Header(
-        number=_whole_number(metadata["number"]),
+        number=whole_number(metadata["number"]),
         hp=_chosen(family, json.loads(metadata["hyper_parameters"])),
         family=family,
         layout=layout,
@@ -335,7 +266,7 @@ def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offset
         snapshots=snapshots,
         weights=weights,
         records=records,
-        epochs=max(records - 1, 0) if version == OWN else _whole_number(metadata["epochs"]),
+        epochs=max(records - 1, 0) if version == OWN else whole_number(metadata["epochs"]),
         offsets=offsets,
         bytes=size,
         theta_sha256=metadata["theta_sha256"],
@@ -345,14 +276,8 @@ def _header(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]], offset
 
 # Nets of one architecture have one layout: parsed once, held once.
 @lru_cache(maxsize=1024)
-def _layout(text: str, chain: bool) -> Layout:
+def layout_of(text: str, chain: bool) -> Layout:
     return Layout.from_json(text, chain=chain)
-
-
-def _whole_number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise ValueError(f"number {text[:20]!r} is no whole number below 10^9")
-    return int(text)
 
 
 def _chosen(family: str, values: Any) -> Config | Recorded:
@@ -375,19 +300,3 @@ def _measured(history: np.ndarray, measures: tuple[str, ...]) -> dict[str, float
     """At the last record, which is the last snapshot's; null when never measured."""
     last = dict(zip(measures, history[-1].tolist(), strict=True)) if len(history) else {}
     return {name: plain(last.get(name)) for name in measures[1:]}
-
-
-def _sha256(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _metadata_sha256(metadata: Mapping[str, str]) -> str:
-    """Over key, zero byte, value, zero byte of every other entry in the order of the keys' bytes."""
-    digest = hashlib.sha256()
-    for key in sorted(metadata):
-        if key != "metadata_sha256":
-            digest.update(f"{key}\0{metadata[key]}\0".encode())
-    return digest.hexdigest()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,15 +13,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from nws.atomic import write_whole
+from nws.atomic import is_temporary, write_once, write_whole
 from nws.errors import NwsError
 from nws.families import CNN2020, FAMILIES, Family, StoredFamily
 from nws.families.base import to_dict
 from nws.families.space import Space
 from nws.recorded import printable
-from nws.zoo.netfile import HEADER_LIMIT, plain
+from nws.zoo.container import HEADER_LIMIT
+from nws.zoo.netfile import plain
 
-FORMAT = 3  # the newest we read, and what is written
+FORMAT = 3  # what is written
+PACKED = 4  # once nets lie in shards; the newest we read
 NETS_LIMIT = 10_000_000
 _SHOWN = 200  # characters of a setting in a message
 _LIMITS = ("limit", "limit_test")  # what an image set's `about` says of the subset that was taken
@@ -115,20 +119,47 @@ class Plan:
             raise NwsError(
                 f"{path} cannot be read as the plan of a zoo: put back a copy of it, its nets are still in nets/"
             ) from None
-        if version > FORMAT:
+        if version > PACKED:
             raise NwsError(f"{path}: format {version} was written by a newer nws: upgrade nws")
         try:
             return cls(values)
         except NwsError as error:
             raise NwsError(f"{path}: {error}") from None
 
+    def begun(self, root: Path) -> bool:
+        """Make the zoo, as the first of all that try at once; False when there is one. NwsError when there is something else."""
+        path = root / "zoo.json"
+        if path.exists() or root.is_file():
+            return False
+        root.mkdir(parents=True, exist_ok=True)
+        if any(not is_temporary(entry) for entry in root.iterdir()) and not path.exists():
+            raise NwsError(f"{root} is not empty and no zoo: name an empty or a new folder")
+        return write_once(path, self._text())
+
+    def joined(self, root: Path, compare_images: bool) -> None:
+        """Go on with the zoo at `root`, which grows to this plan's number of nets. NwsError when it was planned otherwise."""
+        while True:
+            made = Plan.read(root)
+            made.check_same(root, self, compare_images)
+            if not os.access(root, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if made.grown(self["nets"]) == made:
+                return
+            write_whole(root / "zoo.json", made.grown(self["nets"])._text())  # and look again: another may have done so too
+
     def write(self, root: Path) -> None:
-        """Raises OSError."""
-        write_whole(root / "zoo.json", (json.dumps(dict(self.values), indent=1) + "\n").encode())
+        write_whole(root / "zoo.json", self._text())
+
+    def _text(self) -> bytes:
+        return (json.dumps(dict(self.values), indent=1) + "\n").encode()
 
     def grown(self, nets: int | None) -> Plan:
         """The same plan with at least this many nets."""
         return replace(self, values={**self.values, "nets": max(filter(None, (nets, self["nets"])), default=nets)})
+
+    def packed(self) -> Plan:
+        """The same plan for a zoo with shards, which an older nws asks an upgrade for: it would train their nets again."""
+        return replace(self, values={**self.values, "format": PACKED})
 
     def differences(self, wanted: Plan) -> list[str]:
         """Where another plan would make other nets, as "seed=0, not 1". The number of nets and the versions may differ.

@@ -12,6 +12,8 @@ from nws.families.space import Property
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nws.zoo.index import View
+
 # A number with more different values than this is a quantity, to be regressed; with fewer its values are classes, but for
 # fractions of which most nets have one of their own.
 MOST_OPTIONS = 20
@@ -19,7 +21,7 @@ MOST_CLASSES = 100  # a text with more different values names a net rather than 
 _RECORDED = "recorded by the zoo's source"
 
 
-def properties(frame: pd.DataFrame, family: Family, recorded: Iterable[str]) -> dict[str, Property]:
+def properties(frame: pd.DataFrame | View, family: Family, recorded: Iterable[str]) -> dict[str, Property]:
     """name -> property, of those that any net has. `recorded`: the columns beyond the family's.
 
     Ours stay ours while all values are possible in our space; any other is described by the values that occur.
@@ -29,13 +31,19 @@ def properties(frame: pd.DataFrame, family: Family, recorded: Iterable[str]) -> 
         return own
     found: dict[str, Property] = {}
     for name in [*own, *recorded]:
-        values = frame[name].dropna().unique().tolist()
-        if not values:
+        column = frame[name].dropna()
+        if column.empty:
             continue
+        number = name in own and not own[name].closed and column.dtype in ("int64", "float64")
+        ends = [column.min().item(), column.max().item()] if number else []
+        if ends and _is_ours(own[name], ends):  # of a million learning rates two are enough
+            found[name] = own[name]
+            continue
+        values = column.unique().tolist()
         if name in own and _is_ours(own[name], values):
             found[name] = own[name]
         elif not isinstance(values[0], str) or len(values) <= MOST_CLASSES:
-            found[name] = _described(name, sorted(values), int(frame[name].notna().sum()))
+            found[name] = _described(name, sorted(values), len(column))
     return found
 
 

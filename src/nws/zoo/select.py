@@ -35,7 +35,7 @@ def converged_mask(frame: pd.DataFrame, thresholds: Mapping[str, float] | bool =
     for name, limit in limits.items():
         if not isinstance(limit, int | float) or isinstance(limit, bool) or not 0 <= limit <= 1:
             raise NwsError(f"threshold {limit!r} of {name}: must be an accuracy from 0 to 1")
-    return frame["test_accuracy"] >= frame["dataset"].map(lambda name: limits.get(name, DEFAULT_THRESHOLD)).astype(float)
+    return frame["test_accuracy"] >= frame["dataset"].map(limits).astype(float).fillna(DEFAULT_THRESHOLD)
 
 
 def part_sizes(frame: pd.DataFrame, part: str) -> pd.Series:

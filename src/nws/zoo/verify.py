@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nws.errors import NwsError
-from nws.zoo import failed, index
-from nws.zoo.netfile import DamagedFileError, advice, net_path, read_net
+from nws.zoo import failed, writers
+from nws.zoo.container import DamagedFileError, advice
+from nws.zoo.index import state
+from nws.zoo.netfile import net_path, read_net
+from nws.zoo.packing import write_shard
 from nws.zoo.plan import Plan
+from nws.zoo.rows import Columns
+from nws.zoo.scan import Scan, abandoned, scan
+from nws.zoo.shardfile import Packed, Shard
 
 Progress = Callable[[int, int], None]
 
@@ -21,14 +29,15 @@ class Report:
     """What `Zoo.verify` found, and did.
 
     imported  the nets come from elsewhere: what is missing is imported, not trained
-    checked   nets' files read, each to the last byte
-    damaged   (path in the zoo, why) of each file that is not what was written
-    lost      numbers that the index lists and nets/ lacks: they were there once
-    missing   numbers that zoo.json plans, or that are lost, and nets/ lacks
+    checked   nets read, each to the last byte
+    damaged   (path in the zoo, why) of each file, or net in a shard, that is not what was written
+    lost      numbers that the index lists and no file has: they were there once
+    missing   numbers that zoo.json plans, or that are lost, and no file has
     failed    net -> why it could not be trained; such nets are among the missing
     strays    temporary files of killed processes
     index     "fresh", "stale" or "missing", before a repair
-    moved     where a repair put damaged files
+    moved     where a repair put damaged files; the sound nets of a shard are in a new one then
+    kept      of `damaged`, how many are where they were
     """
 
     root: Path
@@ -42,11 +51,12 @@ class Report:
     strays: list[str] = field(default_factory=list)
     index: str = "fresh"
     moved: list[str] = field(default_factory=list)
+    kept: int = 0
 
     @property
     def ok(self) -> bool:
         """Whether every net that is listed is there and whole. Nets still to be trained and temporary files harm nobody."""
-        return len(self.damaged) == len(self.moved) and (self.repaired or not self.lost)
+        return not self.kept and (self.repaired or not self.lost)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "root": str(self.root), "ok": self.ok, "advice": self.lines()}
@@ -74,43 +84,98 @@ class Report:
 
 def verify(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> Report:
     """See `Zoo.verify`."""
+    with writers.only_writer(root, "repairing") if repair else contextlib.nullcontext():
+        return _verified(root, plan, repair, progress)
+
+
+def _verified(root: Path, plan: Plan, repair: bool, progress: Progress | None) -> Report:
     nets, imported = plan["nets"], "imported" in plan["settings"]
-    found = index.scan(root)
-    state, listed = _index_state(root, found, index.Columns.of(plan.family))
-    report = Report(root, repair, imported, index=state, lost=sorted(listed - set(found.nets)))
-    bad: list[Path] = []
+    found = scan(root)
+    index, listed = state(root, found, Columns.of(plan.family))
+    report = Report(root, repair, imported, index=index)
+    shards, broken = _opened(root, found, report)
+    present = set(found.nets).union(*(shard.numbers for shard in shards.values()))
+    report.lost = sorted(listed - present)
+    bad = list(found.misplaced)
     for path in found.misplaced:
         report.damaged.append((_relative(root, path), f"{path}: its name is not that of a net"))
-        bad.append(path)
-    for done, number in enumerate(sorted(found.nets), 1):
-        path = net_path(root, number)
+    checked = set[int]()
+    for number, read, path in _all(root, found, shards):
         try:
-            read_net(path, number)
+            read()
         except NwsError as error:
-            report.damaged.append((_relative(root, path), str(error).removesuffix(advice(path))))  # said once, at the end
-            if isinstance(error, DamagedFileError):  # not one of a newer format, which an upgrade will read
+            report.damaged.append((_relative(root, path), _said(error, path)))
+            if not isinstance(error, DamagedFileError):  # of a newer format, which an upgrade will read
+                report.kept += 1
+            elif path in shards:
+                broken.setdefault(path, set()).add(number)
+            else:
                 bad.append(path)
-        report.checked += 1
+        checked.add(number)
         if progress:
-            progress(done, len(found.nets))
-    gone = index.abandoned(root)
+            progress(len(checked), len(present))
+    report.checked = len(checked)
+    gone = abandoned(root)
     report.strays = [_relative(root, path) for path in gone]
     if repair:
-        report.moved = [_relative(root, _move_aside(root, path)) for path in bad]
+        for path, numbers in broken.items():
+            _write_sound(root, path, numbers)
+        report.moved = [_relative(root, _move_aside(root, path)) for path in (*bad, *broken)]
         for path in gone:
             path.unlink(missing_ok=True)
-    present = index.scan(root).nets
-    report.missing = sorted((set(range(nets or 0)) | set(report.lost)) - set(present))
+        found = scan(root)
+        present = set(found.nets).union(*(shard.numbers for shard in _opened(root, found, Report(root))[0].values()))
+    else:
+        report.kept = len(report.damaged)
+    report.missing = sorted((set(range(nets or 0)) | set(report.lost) | listed) - present)
     report.failed = {number: why for number, why in failed.marks(root).items() if number not in present}
     return report
 
 
-def _index_state(root: Path, found: index.Scan, columns: index.Columns) -> tuple[str, set[int]]:
-    """How the stored index is, and the nets that it lists."""
-    frame = index.read(root, columns)
-    if frame is None:
-        return ("stale" if (root / "index.parquet").exists() else "missing"), set()
-    return ("fresh" if index.is_fresh(frame, found) else "stale"), set(frame.index.tolist())
+def _opened(root: Path, found: Scan, report: Report) -> tuple[dict[Path, Shard], dict[Path, set[int]]]:
+    """The shards, and those that are damaged as files, with no net named yet: what can be read of them is not lost."""
+    shards, broken = {}, dict[Path, set[int]]()
+    for path in (root / name for name in found.shards):
+        try:
+            shards[path] = Shard(path)
+        except DamagedFileError as error:
+            report.damaged.append((_relative(root, path), _said(error, path)))
+            broken[path] = set()
+        except NwsError as error:
+            report.damaged.append((_relative(root, path), _said(error, path)))
+            report.kept += 1
+    return shards, broken
+
+
+def _all(root: Path, found: Scan, shards: dict[Path, Shard]) -> Iterator[tuple[int, Callable[[], Any], Path]]:
+    """Each net of each file: its number, what reads it, and the file."""
+    for number in sorted(found.nets):
+        path = net_path(root, number)
+        yield number, partial(read_net, path, number), path
+    for path, shard in shards.items():
+        for number in shard.numbers:
+            yield number, partial(shard.net, number), path
+
+
+def _write_sound(root: Path, path: Path, damaged: set[int]) -> None:
+    """A new shard of the nets of a damaged one that are whole, if its table can be read at all."""
+    nets: list[Packed] = []
+    try:
+        shard = Shard(path, cut=True)
+    except (NwsError, OSError):
+        return
+    for number in shard.numbers:
+        try:
+            shard.net(number)
+            nets.append(shard.packed(number))
+        except NwsError:
+            damaged.add(number)
+    if nets:
+        write_shard(root, nets, path.name)
+
+
+def _said(error: NwsError, path: Path) -> str:
+    return str(error).removesuffix(advice(path))  # said once, at the end
 
 
 def _move_aside(root: Path, path: Path) -> Path:

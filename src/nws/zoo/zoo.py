@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import operator
 import os
 import time
@@ -13,26 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nws.atomic import flush_folder, is_temporary, write_whole
 from nws.errors import NwsError, unknown
 from nws.families import CNN2020, Family
-from nws.families.space import Config, Property, Space
+from nws.families.space import Property, Space
 from nws.layout import Layout
 from nws.net import Net, at_snapshots
-from nws.zoo import annotated, describe, failed, index, lock, verify
+from nws.zoo import annotated, describe, failed, packing, scan, verify, writers, writing
 from nws.zoo import select as selection
-from nws.zoo.netfile import encode, net_path, read_net, read_records, write_error
+from nws.zoo.index import Index, View
 from nws.zoo.plan import Plan
 from nws.zoo.properties import properties
 from nws.zoo.reader import ThetaReader, check_road, fits_in_memory
-from nws.zoo.select import SPLITS, split
+from nws.zoo.rows import Columns, typed_columns
+from nws.zoo.select import split
+from nws.zoo.shardfile import NETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nws.zoo.dataset import ZooDataset
 
-_NUMBER_LIMIT = 10**9
+_FEW = 100  # nets whose files are asked for one by one
 
 
 class Zoo:
@@ -45,12 +45,11 @@ class Zoo:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
         self._plan = Plan.read(self.path)
-        self._columns = index.Columns.of(self._plan.family)
+        self._columns = Columns.of(self._plan.family)
         self._reader = ThetaReader(self.path)
-        self._index: pd.DataFrame | None = None
-        self._damaged: list[tuple[str, str]] = []
+        self._index = Index(self.path, self._columns)
         self._road = ""  # how "auto" slices are read: by the size of the zoo
-        self._stamp: tuple[tuple[str, int], ...] | None = None
+        self._stamp: scan.Stamp | None = None  # of the folders, when the index was made
         self._annotated: tuple[Any, pd.DataFrame] | None = None  # the file's stamp, and what it holds
 
     @classmethod
@@ -75,23 +74,7 @@ class Zoo:
         if family is None and "imported" not in settings:
             family = space.family if space else CNN2020
         wanted = Plan.make(family, space, seed, nets, images or {}, settings)
-        try:
-            if (root / "zoo.json").exists() or root.is_file():
-                plan = Plan.read(root)
-                plan.check_same(root, wanted, compare_images=images is not None)
-                if not os.access(root, os.W_OK):
-                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-                if plan.grown(nets) != plan:
-                    plan.grown(nets).write(root)
-                for path_ in index.abandoned(root):
-                    path_.unlink(missing_ok=True)
-            else:
-                root.mkdir(parents=True, exist_ok=True)
-                if any(not is_temporary(entry) for entry in root.iterdir()):
-                    raise NwsError(f"{root} is not empty and no zoo: name an empty or a new folder")
-                wanted.write(root)
-        except OSError as error:
-            raise NwsError(f"{root}: cannot be written ({error.strerror}): name a folder that you may write to") from None
+        writing.make(root, wanted, compare_images=images is not None)
         return cls(root)
 
     def __repr__(self) -> str:
@@ -102,7 +85,7 @@ class Zoo:
 
     def __getitem__(self, number: int) -> Net:
         """The whole net of this number, as `net`; IndexError when there is none."""
-        if number not in self.numbers():
+        if not self._reader.has(operator.index(number)):
             raise IndexError(f"{self.path} has no net {number}")
         return self.net(number)
 
@@ -117,14 +100,18 @@ class Zoo:
         return Zoo, (self.path,)  # open files stay behind when a zoo is sent to another process
 
     @property
+    def format(self) -> int:
+        """Of zoo.json (docs/format.md): 4 once nets lie in shards."""
+        return int(self._plan["format"])
+
+    @property
     def seed(self) -> int:
         return int(self._plan["seed"])
 
     @property
     def planned(self) -> int | None:
         """How many nets the zoo is to have, or None when nobody said."""
-        planned: int | None = self._plan["nets"]
-        return planned
+        return None if self._plan["nets"] is None else int(self._plan["nets"])
 
     @property
     def family(self) -> Family:
@@ -137,41 +124,46 @@ class Zoo:
 
     @property
     def images(self) -> Mapping[str, Any]:
-        images: Mapping[str, Any] = self._plan["images"]
-        return images
+        return dict(self._plan["images"])
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        settings: Mapping[str, Any] = self._plan["settings"]
-        return settings
+        return dict(self._plan["settings"])
 
     # -- nets in -------------------------------------------------------------------------------------------------------------
 
     def append(self, net: Net, split: str | None = None) -> None:
         """Store a net: whole or not at all, on disk when this returns.
 
-        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. NwsError when the number is taken,
-        or the disk is full or fails: then nothing is left of the net and the zoo stays valid.
+        split: its side ("train", "test") where the source fixes one, else by the zoo's rule. TakenError when the number is taken,
+        NwsError when the disk is full or fails: then nothing is left of the net and the zoo stays valid.
         """
-        if split is not None and split not in SPLITS:
-            raise unknown("split", split, SPLITS)
-        if net.number >= _NUMBER_LIMIT:
-            raise NwsError(f"net {net.number}: a zoo's nets are numbered below {_NUMBER_LIMIT:,}")
-        if isinstance(net.hp, Config) and net.hp.family.name != self.family.name:
-            raise NwsError(f"net {net.number} is one of {net.hp.family.name}, {self.path} holds nets of {self.family.name}")
-        path = net_path(self.path, net.number)
-        data = encode(net, split or self.split(net.number))
-        try:
-            if path.exists():
-                raise NwsError(f"{self.path} has a net {net.number} already: give this one another number, or another zoo")
-            for folder in (path.parent.parent, path.parent):
-                if not folder.is_dir():
-                    folder.mkdir(exist_ok=True)
-                    flush_folder(folder.parent)
-            write_whole(path, data, new=True)
-            failed.clear(self.path, net.number)
-        except OSError as error:
-            raise write_error(self.path, net.number, error) from None
+        side = self.split(net.number) if split is None else split
+        writing.append(self.path, net, side, self.family, self._reader.has)
+
+    def append_many(self, nets: Iterable[Net | tuple[Net, str]]) -> int:
+        """Store small nets in shards, up to 256 to a file, as they come; returns how many. Give them in the order of the numbers.
+
+        nets: each alone, with its side by the zoo's rule, or as (net, split). A shard is on disk, whole and read back, or not;
+        it is written when it is full, or all its thousand numbers were given. Raises as `append`; earlier shards stay. Older
+        versions of nws ask for an upgrade when they open a zoo with shards.
+        """
+        self._plan = writing.mark_packed(self.path, self._plan)
+        sided = (net if isinstance(net, tuple) else (net, self.split(net.number)) for net in nets)
+        return writing.append_many(self.path, sided, self.family, self._reader.has)
+
+    def pack(self, nets_per_shard: int = NETS, on_progress: verify.Progress | None = None) -> packing.Summary:
+        """Put small nets together in shards, of so many nets and 64 MB at most: by the thousand, files are slow to open.
+
+        A net's file goes once its shard is on disk and read back; a stopped call is gone on with by the next. Shards with less than
+        half of that are put together too. NwsError while another program fills the zoo. on_progress(done, of) hears of files.
+        """
+        with self.only_writer():
+            self._plan = writing.mark_packed(self.path, self._plan)
+            try:
+                return packing.pack(self.path, nets_per_shard, on_progress)
+            finally:
+                self._reader.forget()
 
     def mark_failed(self, number: int, why: str) -> None:
         """Note that a net could not be trained: `failed` lists it until it is appended. NwsError when that cannot be written."""
@@ -180,27 +172,33 @@ class Zoo:
         except OSError as error:
             raise NwsError(f"{failed.path(self.path, number)}: cannot be written ({error.strerror}): free some space") from None
 
-    def only_writer(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps a second program from filling the zoo at the same time: `with zoo.only_writer(): ...`; NwsError names the first."""
-        return lock.only_writer(self.path)
+    def only_writer(self, doing: str = "writing to") -> contextlib.AbstractContextManager[None]:
+        """`with zoo.only_writer(): ...`: nobody else writes to the zoo meanwhile. NwsError that names who does already."""
+        return writers.only_writer(self.path, doing)
+
+    @property
+    def writers(self) -> list[writers.Writer]:
+        """The processes that write to the zoo now, on whichever machine."""
+        return writers.at_work(self.path)
 
     def split(self, number: int) -> str:
         """ "train" or "test" by the zoo's rule: one net in every four consecutive numbers is a test net."""
         return split(self.seed, number)
 
     def numbers(self) -> list[int]:
-        """Numbers of the nets that are there, from the files' names alone."""
-        return sorted(index.scan(self.path).nets)
+        """Numbers of the nets that are there, from the files' names and the shards' tables alone."""
+        return sorted(self._present())
 
-    def missing(self) -> list[int]:
-        """Numbers that are planned and not there: what is left to train."""
-        present = index.scan(self.path).nets
-        return [number for number in range(self.planned or 0) if number not in present]
+    def missing(self, among: range | None = None) -> list[int]:
+        """Numbers that are planned, or of `among`, and not there: what is left to train."""
+        among = range(self.planned or 0) if among is None else among
+        there = self._reader.has if len(among) < _FEW else self._present().__contains__
+        return [number for number in among if not there(number)]
 
     @property
     def failed(self) -> dict[int, str]:
         """Nets that could not be trained and are still missing: number -> why. The next `nws sample` tries them again."""
-        return {number: why for number, why in failed.marks(self.path).items() if not net_path(self.path, number).exists()}
+        return {number: why for number, why in failed.marks(self.path).items() if not self._reader.has(number)}
 
     def annotate(self, frame: pd.DataFrame, replace: bool = False) -> None:
         """Add columns of one's own: properties of these nets from now on, for `nws.evaluate`, figures and the report.
@@ -209,10 +207,11 @@ class Zoo:
         none; nets may be absent. They lie in annotations.json, and stay when the index is made anew. NwsError for a net that is
         not there, a name that the index has, or one that was added before, unless replace; then the zoo is as before.
         """
-        taken = self._columns.shown(self._own_frame())
-        whole = annotated.added(self.annotations, frame, self.numbers(), taken, replace)
+        self._look()
+        taken = self._columns.shown(self._index.frame())
         try:
-            annotated.write(self.path, whole)
+            with self.only_writer("annotating"):
+                annotated.write(self.path, annotated.added(self.annotations, frame, self.numbers(), taken, replace))
         except OSError as error:
             raise NwsError(f"{self.path / annotated.FILE}: cannot be written ({error.strerror}): nothing was changed") from None
 
@@ -227,6 +226,11 @@ class Zoo:
         """
         return self._frame()
 
+    def view(self) -> pd.DataFrame | View:
+        """As `index`; of a large zoo columns are read from disk when they are asked for, `view["status"]`, numbered from 0."""
+        self._look()
+        return self._frame() if len(self.annotations.columns) else self._index.view()
+
     @property
     def annotations(self) -> pd.DataFrame:
         """The columns that `annotate` added, by net. A copy."""
@@ -238,40 +242,30 @@ class Zoo:
     @property
     def properties(self) -> dict[str, Property]:
         """What is known of the nets' trainings, by name: our hyper-parameters, and what the source of foreign nets recorded."""
-        frame = self._frame()
+        frame = self.view()
         return properties(frame, self.family, self._columns.recorded(frame))
 
     @property
     def damaged(self) -> list[tuple[str, str]]:
         """Files that the index leaves out, as (path, why). `verify` looks closer."""
-        self._frame()
-        return list(self._damaged)
+        self._look()
+        return [*self._index.damaged]
 
     def refresh(self) -> None:
         """Look at every file again. Needed only when one was changed in place; new nets are seen without."""
-        now, taken = time.time_ns(), index.stamp(self.path)
-        stored = index.read(self.path, self._columns) if self._index is None else self._index
-        frame, self._damaged = index.update(self.path, stored, self._columns)
-        if stored is None or not frame.equals(stored):
-            try:
-                index.write(self.path, frame)
-            except OSError:
-                pass  # a zoo that one may only read: the index then lives in memory
+        now, taken = time.time_ns(), scan.stamp(self.path)
+        if self._index.refresh():
             self._reader.forget()
-        self._index, self._road = frame, ""
-        self._stamp = taken if index.settled(taken, now) else None
+        self._road = ""
+        self._stamp = taken if scan.settled(taken, now) else None
 
     def net(self, number: int) -> Net:
         """The whole net, every byte checked. NwsError when it is not there or damaged."""
-        number = operator.index(number)
-        self._reader.header(number)  # the better error for a net that is not there
-        return read_net(net_path(self.path, number), number)
+        return self._reader.net(operator.index(number))
 
     def records(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """epoch (S,) and history (T, M) of a net (`Net.measures`), without reading its weights. Raises as `net`."""
-        number = operator.index(number)
-        self._reader.header(number)
-        return read_records(net_path(self.path, number), number)
+        return self._reader.records(operator.index(number))
 
     def measured(self, number: int) -> dict[str, np.ndarray]:
         """What was measured at each snapshot of a net: name -> (S,) float64, NaN where nothing was. Raises as `net`."""
@@ -284,11 +278,11 @@ class Zoo:
 
     def layout(self, net: int) -> Layout:
         """Where each weight of the net lies in theta."""
-        return self._reader.header(operator.index(net)).layout
+        return self._reader.layout(operator.index(net))
 
     def layouts(self, nets: Iterable[int] | None = None) -> set[Layout]:
         """The different layouts of these nets, or of all: one means that they have one architecture."""
-        return {self.layout(net) for net in (self.numbers() if nets is None else nets)}
+        return set(map(self.layout, self.numbers() if nets is None else nets))
 
     def slices(self, nets: Any, snapshots: Any, starts: Any, length: int, via: str = "auto") -> np.ndarray:
         """(n, L) float32: slice i is theta(nets[i], snapshots[i])[starts[i] : starts[i] + L]. Arguments are broadcast.
@@ -341,10 +335,10 @@ class Zoo:
     ) -> tuple[Any, np.ndarray]:
         """(X, y) for scikit-learn: weights, and the property's values.
 
-        snapshots: numbers, or None for each net's last; part: all, conv, fc; slice_length: one random slice of each vector
-        instead of the whole; balance: as many nets per option as the rarest has; which: `converged` and `split` of `select`.
-        X is (n, P) float32, or a list of n vectors where nets differ in size. Rows go net by net, in the order of their numbers,
-        and within a net in the order of `snapshots`. They are near-twins: cross-validate by net, or use split="train" and "test".
+        snapshots: numbers, or None for each net's last; slice_length: one random slice of each vector instead of the whole;
+        balance: as many nets per option as the rarest has; which: `converged` and `split` of `select`. X is (n, P) float32, or a
+        list of n vectors where nets differ in size. Rows go net by net, and within a net in the order of `snapshots`: near-twins,
+        so cross-validate by net, or use split="train" and "test".
         """
         return selection.load(self, property, snapshots, part, slice_length, balance, seed, **which)
 
@@ -372,7 +366,7 @@ class Zoo:
             raise NwsError(f"{self.path}: cannot be repaired ({error.strerror}): see that you may write to it") from None
         if repair:
             self._reader.forget()
-            self._index = None
+            self._index = Index(self.path, self._columns)
             self.refresh()
         return report
 
@@ -385,13 +379,18 @@ class Zoo:
         return describe.card(self)
 
     def _frame(self) -> pd.DataFrame:
-        return annotated.joined(self._own_frame(), self.annotations, index.typed_columns)
+        self._look()
+        frame = self._index.frame()
+        return annotated.joined(frame[self._columns.shown(frame)], self.annotations, typed_columns)
 
-    def _own_frame(self) -> pd.DataFrame:
-        if self._index is None or self._stamp is None or self._stamp != index.stamp(self.path):
+    def _look(self) -> None:
+        """Bring the index up to date, unless nothing can have changed."""
+        if self._stamp is None or self._stamp != scan.stamp(self.path):
             self.refresh()
-        assert self._index is not None
-        return self._index[self._columns.shown(self._index)]
+
+    def _present(self) -> set[int]:
+        found = scan.scan(self.path)
+        return set(found.nets).union(*(self._reader.numbers(self.path / name) for name in found.shards))
 
     def _property(self, name: str) -> Property:
         known = self.properties

@@ -30,7 +30,7 @@ struct Tanh {
         Vec e = expm1(-2.0f * x);
         return -e / (e + 2.0f);
     }
-    static NWS_INLINE Vec slope(Vec y) { return 1.0f - y * y; }
+    static NWS_INLINE Vec slope(Vec y) { return fma(-y, y, 1.0f); }
 };
 
 // Calls what(Relu()) or whichever it is: inside, the activation is a type and costs no branch per pixel.

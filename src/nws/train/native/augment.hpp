@@ -27,7 +27,7 @@ struct Ranges {
 
 inline void draw_changes(const Ranges& ranges, Stream& stream, Changes (&changes)[LANES]) {
     for (int k = 0; k < CHANGES; k++) {
-        Vec value = stream.uniform() * (ranges.high[k] - ranges.low[k]) + ranges.low[k];
+        Vec value = fma(stream.uniform(), ranges.high[k] - ranges.low[k], ranges.low[k]);
         for (int lane = 0; lane < LANES; lane++) reinterpret_cast<float*>(&changes[lane])[k] = value[lane];
     }
 }
@@ -40,11 +40,14 @@ struct LaneChanges {
         for (int lane = 0; lane < LANES; lane++) {
             const Changes& of = changes[lane];
             constexpr float RADIANS = 3.14159265f / 180.0f;
-            float rotation = of.rotation * RADIANS, x = of.shear_x * RADIANS, y = of.shear_y * RADIANS;
-            a[lane] = of.zoom * std::cos(x - rotation) / std::cos(x);
-            b[lane] = of.zoom * std::sin(x - rotation) / std::cos(x);
-            c[lane] = of.zoom * std::sin(y + rotation) / std::cos(y);
-            d[lane] = of.zoom * std::cos(y + rotation) / std::cos(y);
+            float x = of.shear_x * RADIANS, y = of.shear_y * RADIANS;
+            float turned_x = fma(-of.rotation, RADIANS, x), turned_y = fma(of.rotation, RADIANS, y);
+            Direction to_x = direction(turned_x), to_y = direction(turned_y);
+            float flat_x = direction(x).cosine, flat_y = direction(y).cosine;
+            a[lane] = of.zoom * to_x.cosine / flat_x;
+            b[lane] = of.zoom * to_x.sine / flat_x;
+            c[lane] = of.zoom * to_y.sine / flat_y;
+            d[lane] = of.zoom * to_y.cosine / flat_y;
             shift_x[lane] = of.shift_x, shift_y[lane] = of.shift_y;
             brightness[lane] = of.brightness, contrast[lane] = of.contrast;
             hue[lane] = of.hue, saturation[lane] = of.saturation, noise[lane] = of.noise;
@@ -78,7 +81,7 @@ public:
         }
     }
 
-    // Bilinear, 0 outside: the colours at (x, y), in [0, 1], of every lane's own picture.
+    // Bilinear, 0 outside: the colours at (x, y), times 1 / UNIT (images.hpp), of every lane's own picture.
     NWS_INLINE void sample(Vec x, Vec y, Vec (&colour)[CHANNELS]) const {
         x = clamp(x, -1.0f, float(SIDE)) + 1.0f;  // beyond the frame's edge all is 0
         y = clamp(y, -1.0f, float(SIDE)) + 1.0f;
@@ -95,8 +98,8 @@ public:
         for (int i = 0; i < 4; i++) unpack(corner[i], c[i]);
 #pragma GCC unroll 3
         for (int k = 0; k < CHANNELS; k++) {
-            Vec above = c[0][k] + right * (c[1][k] - c[0][k]), below = c[2][k] + right * (c[3][k] - c[2][k]);
-            colour[k] = (above + down * (below - above)) * UNIT[k];
+            Vec above = fma(right, c[1][k] - c[0][k], c[0][k]), below = fma(right, c[3][k] - c[2][k], c[2][k]);
+            colour[k] = fma(down, below - above, above);
         }
     }
 
@@ -134,7 +137,7 @@ NWS_INLINE void turn_colours(Vec (&colour)[CHANNELS], Vec hue, Vec saturation) {
     Vec value = larger(larger(red, green), blue);
     Vec chroma = value - smaller(smaller(red, green), blue);
     Vec sixth = 1.0f / larger(6.0f * chroma, all(1e-12f));
-    Vec turn = select(value == green, (blue - red) * sixth + 1.0f / 3.0f, (red - green) * sixth + 2.0f / 3.0f);
+    Vec turn = select(value == green, fma(blue - red, sixth, 1.0f / 3.0f), fma(red - green, sixth, 2.0f / 3.0f));
     turn = select(value == red, (green - blue) * sixth, turn) + hue;
     chroma = smaller(chroma * saturation, positive_part(value));
     constexpr float OFFSET[CHANNELS] = {0.0f, 2.0f / 3.0f, 1.0f / 3.0f};
@@ -142,7 +145,7 @@ NWS_INLINE void turn_colours(Vec (&colour)[CHANNELS], Vec hue, Vec saturation) {
     for (int k = 0; k < CHANNELS; k++) {
         Vec seen = turn + (OFFSET[k] + 1.0f);  // positive: towards zero is down
         Vec away = magnitude(seen - to_float(to_int(seen)) - 0.5f);
-        colour[k] = value - chroma * clamp_to_unit(2.0f - 6.0f * away);
+        colour[k] = fma(-chroma, clamp_to_unit(fma(away, -6.0f, 2.0f)), value);
     }
 }
 
@@ -155,11 +158,11 @@ void augment(const FramedPictures& pictures, const LaneChanges& by, View x, Nois
     for (int h = 0; h < SIDE; h++)
         for (int w = 0; w < SIDE; w++) {
             Vec to_right = float(w) - CENTRE + by.shift_x, to_bottom = float(h) - CENTRE + by.shift_y, colour[CHANNELS];
-            pictures.sample(by.a * to_right + by.b * to_bottom + CENTRE, by.c * to_right + by.d * to_bottom + CENTRE,
-                            colour);
+            pictures.sample(fma(by.a, to_right, by.b * to_bottom) + CENTRE,
+                            fma(by.c, to_right, by.d * to_bottom) + CENTRE, colour);
 #pragma GCC unroll 3
             for (int k = 0; k < CHANNELS; k++) {
-                Vec value = colour[k] + by.brightness;
+                Vec value = fma(colour[k], UNIT[k], by.brightness);
                 store(x.at(k, h, w), value);
                 mean[k] += value;
             }
@@ -173,11 +176,11 @@ void augment(const FramedPictures& pictures, const LaneChanges& by, View x, Nois
                 Vec colour[CHANNELS];
 #pragma GCC unroll 3
                 for (int k = 0; k < CHANNELS; k++)
-                    colour[k] = (load(x.at(k, h, w + i)) - mean[k]) * by.contrast + mean[k];
+                    colour[k] = fma(load(x.at(k, h, w + i)) - mean[k], by.contrast, mean[k]);
                 turn_colours(colour, by.hue, by.saturation);
 #pragma GCC unroll 3
                 for (int k = 0; k < CHANNELS; k++)
-                    store(x.at(k, h, w + i), clamp_to_unit(colour[k] + normal[i][k] * by.noise));
+                    store(x.at(k, h, w + i), clamp_to_unit(fma(normal[i][k], by.noise, colour[k])));
             }
         }
 }

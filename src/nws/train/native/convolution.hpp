@@ -13,6 +13,7 @@ namespace nws {
 // Output channels computed together: each loaded pixel is used this many times. Other widths are padded with zero
 // weights.
 constexpr int GROUP = 4;
+using GroupVec = FourVec;
 
 struct ConvolutionShape {
     int in, out;  // channels
@@ -20,6 +21,7 @@ struct ConvolutionShape {
     int filter;   // odd
 
     int groups() const { return (out + GROUP - 1) / GROUP; }
+    long weights() const { return long(in) * out * filter * filter; }
     int border() const { return filter / 2; }
     ConvolutionShape transposed() const { return {out, in, side, filter}; }
 };
@@ -61,10 +63,11 @@ public:
         correlate(shape_.transposed(), dy, backward_.data(), no_bias_.data(), dx, nullptr);
     }
 
-    // The gradient of the weights: clear, add every block, then take the sum as (out, in, K, K).
+    // The gradient of the weights: for each part of the lanes in order clear, add every block of it, and take. The last
+    // part completes the sum, (out, in, K, K).
     virtual void clear_weight_gradient() = 0;
     virtual void add_weight_gradient(View x, View dy) = 0;
-    virtual void take_weight_gradient(float* gradient) = 0;
+    virtual void take_weight_gradient(int part, float* gradient) = 0;
 
 protected:
     // `forward` and `backward`: how many floats `pack` writes for the shape and for the transposed one.
@@ -72,6 +75,7 @@ protected:
         : shape_(shape),
           forward_(forward),
           backward_(backward),
+          lanes_(PARTS > 1 ? size_t(PARTS) * shape.weights() * LANES : 0),
           bias_(size_t(shape.groups()) * GROUP),
           no_bias_(size_t(shape.transposed().groups()) * GROUP) {}
 
@@ -80,10 +84,25 @@ protected:
     virtual void correlate(ConvolutionShape shape, View x, const float* packed, const float* bias, View y,
                            Moments* moments) = 0;
 
+    // The gradient of weight `at` from the lanes of one part.
+    NWS_INLINE void take(int part, Vec lanes, long at, float* gradient) {
+        if constexpr (PARTS == 1) {
+            gradient[at] = sum(lanes);
+        } else {
+            store(lanes_.data() + (part * shape_.weights() + at) * LANES, lanes);
+            if (part < PARTS - 1) return;
+            LaneSums sums;
+            for (int p = 0; p < PARTS; p++) sums.part[p] = load(lanes_.data() + (p * shape_.weights() + at) * LANES);
+            gradient[at] = sums.sum();
+        }
+    }
+
     ConvolutionShape shape_;
 
 private:
-    Buffer forward_, backward_, bias_, no_bias_;
+    Buffer forward_, backward_;
+    Buffer lanes_;  // of the weight gradient, [part][weight][lane]
+    Buffer bias_, no_bias_;
 };
 
 // Winograd where it exists. `direct` forces the plain loops: tests hold one against the other.

@@ -33,7 +33,7 @@ public:
                     }
     }
 
-    void take_weight_gradient(float* gradient) override {
+    void take_weight_gradient(int part, float* gradient) override {
         int k = shape_.filter;
         const float* sums = sums_.data();
         for (int group = 0; group < shape_.groups(); group++)
@@ -41,11 +41,12 @@ public:
                 for (int tap = 0; tap < k * k; tap++)
                     for (int i = 0; i < GROUP; i++, sums += LANES)
                         if (int o = group * GROUP + i; o < shape_.out)
-                            gradient[(long(o) * shape_.in + c) * k * k + tap] = sum(load(sums));
+                            take(part, load(sums), (long(o) * shape_.in + c) * k * k + tap, gradient);
     }
 
 private:
-    static constexpr int PIXELS = REGISTERS == 32 ? 4 : 2;
+    static constexpr int PIXELS = 4;  // whose moments are taken together, everywhere the same
+    static constexpr int TOGETHER = REGISTERS == 32 ? 4 : 2;  // of them in registers, x GROUP channels
     // Neighbours in a window's row whose gradient is summed together.
     static constexpr int TAPS = REGISTERS == 32 ? 4 : 2;
 
@@ -70,7 +71,9 @@ private:
                 MergeShare share(tiles, PIXELS);
                 for (int group = 0; group < s.groups(); group++) {
                     Vec sums[GROUP][PIXELS];
-                    tile(s, x, h, w, weights + group * group_size, bias + group * GROUP, sums);
+#pragma GCC unroll 2
+                    for (int j = 0; j < PIXELS; j += TOGETHER)
+                        tile(s, x, h, w, j, weights + group * group_size, bias + group * GROUP, sums);
                     for (int i = 0; i < GROUP && group * GROUP + i < s.out; i++) {
                         for (int j = 0; j < PIXELS; j++) store(y.at(group * GROUP + i, h, w + j), sums[i][j]);
                         if (moments) merge(moments[group * GROUP + i], sums[i], share);
@@ -82,28 +85,33 @@ private:
     // Every window is summed for itself, then the windows of all channels: one chain of 2,600 additions (9 x 9, 32
     // channels) rounds so much that the gradients of a whole net were three to five times further from float64 than
     // PyTorch's.
-    static NWS_INLINE void tile(ConvolutionShape s, View x, int h, int w, const float* weights, const float* bias,
-                                Vec (&sums)[GROUP][PIXELS]) {
+    static NWS_INLINE void tile(ConvolutionShape s, View x, int h, int w, int first, const float* weights,
+                                const float* bias, Vec (&tile)[GROUP][PIXELS]) {
+        Vec sums[GROUP][TOGETHER];
 #pragma GCC unroll 8
         for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < PIXELS; j++) sums[i][j] = all(bias[i]);
+            for (int j = 0; j < TOGETHER; j++) sums[i][j] = all(bias[i]);
         for (int c = 0; c < s.in; c++) {
-            Vec window[GROUP][PIXELS]{};
+            Vec window[GROUP][TOGETHER]{};
             for (int row = 0; row < s.filter; row++) {
-                const float* pixel = x.at(c, h + row - s.border(), w - s.border());
+                const float* pixel = x.at(c, h + row - s.border(), w + first - s.border());
 #pragma GCC unroll 1
                 for (int column = 0; column < s.filter; column++, pixel += LANES, weights += GROUP)
 #pragma GCC unroll 8
                     for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-                        for (int j = 0; j < PIXELS; j++) window[i][j] += weights[i] * load(pixel + j * LANES);
+                        for (int j = 0; j < TOGETHER; j++) window[i][j] = fma(weights[i], load(pixel + j * LANES), window[i][j]);
             }
 #pragma GCC unroll 8
             for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-                for (int j = 0; j < PIXELS; j++) sums[i][j] += window[i][j];
+                for (int j = 0; j < TOGETHER; j++) sums[i][j] += window[i][j];
         }
+#pragma GCC unroll 8
+        for (int i = 0; i < GROUP; i++)
+#pragma GCC unroll 8
+            for (int j = 0; j < TOGETHER; j++) tile[i][first + j] = sums[i][j];
     }
 
     // sums [COUNT][GROUP][lane] += over all pixels dy(group, pixel) * x(pixel + tap)
@@ -124,7 +132,7 @@ private:
                 for (int t = 0; t < COUNT; t++)
 #pragma GCC unroll 8
                     for (int i = 0; i < GROUP; i++)
-                        s[t][i] += load(channel[i] + h * dy.row + w) * load(pixel + w + t * LANES);
+                        s[t][i] = fma(load(channel[i] + h * dy.row + w), load(pixel + w + t * LANES), s[t][i]);
         }
 #pragma GCC unroll 8
         for (int t = 0; t < COUNT; t++)

@@ -32,7 +32,7 @@ inline void fc_forward_blocks(const float* weight, const float* bias, Units& x, 
 #pragma GCC unroll 8
             for (int i = 0; i < OUT_TILE; i++)
 #pragma GCC unroll 8
-                for (int b = 0; b < BLOCKS; b++) sums[i][b] += row[i][k] * load(from + (long(b) * in + k) * LANES);
+                for (int b = 0; b < BLOCKS; b++) sums[i][b] = fma(row[i][k], load(from + (long(b) * in + k) * LANES), sums[i][b]);
 #pragma GCC unroll 8
         for (int i = 0; i < OUT_TILE; i++)
 #pragma GCC unroll 8
@@ -50,7 +50,7 @@ inline void fc_input_gradient_tile(const float* panel, Units& dz, Units& dx, int
 #pragma GCC unroll 8
         for (int i = 0; i < IN_TILE; i++)
 #pragma GCC unroll 8
-            for (int b = 0; b < BLOCKS; b++) sums[i][b] += panel[i] * load(from + b * step);
+            for (int b = 0; b < BLOCKS; b++) sums[i][b] = fma(panel[i], load(from + b * step), sums[i][b]);
 #pragma GCC unroll 8
     for (int i = 0; i < IN_TILE; i++)
 #pragma GCC unroll 8
@@ -102,7 +102,7 @@ inline void fc_weight_gradient(Units& x, Units& dz, Buffer& transposed, float* g
 #pragma GCC unroll 8
                     for (int i = 0; i < OUT_TILE; i++)
 #pragma GCC unroll 8
-                        for (int j = 0; j < COLUMNS; j++) sums[i][j] += d[i][lane] * load(row + j * LANES);
+                        for (int j = 0; j < COLUMNS; j++) sums[i][j] = fma(d[i][lane], load(row + j * LANES), sums[i][j]);
             }
 #pragma GCC unroll 8
             for (int i = 0; i < OUT_TILE; i++)

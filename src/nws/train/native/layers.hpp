@@ -25,8 +25,9 @@ enum class Mode { train, evaluate };
 // PyTorch does.
 inline Norm batch_norm(float* theta, const Slots& at, int c, MeanVariance batch, double n) {
     float &mean = theta[at.mean + c], &variance = theta[at.variance + c];
-    mean = float(BATCH_NORM_DECAY * mean + (1 - BATCH_NORM_DECAY) * batch.mean);
-    variance = float(BATCH_NORM_DECAY * variance + (1 - BATCH_NORM_DECAY) * batch.variance * n / (n - 1));
+    mean = float(fma(BATCH_NORM_DECAY, double(mean), (1 - BATCH_NORM_DECAY) * batch.mean));
+    variance =
+        float(fma(BATCH_NORM_DECAY, double(variance), (1 - BATCH_NORM_DECAY) * batch.variance * n / (n - 1)));
     double inverse = 1 / std::sqrt(batch.variance + BATCH_NORM_EPSILON);
     return {float(batch.mean), float(theta[at.gamma + c] * inverse), theta[at.beta + c], float(inverse)};
 }
@@ -52,7 +53,8 @@ public:
           chosen_(pool ? blocks : 0, shape.out, shape.side / 2, 0),
           input_gradient_(first ? 0 : blocks, shape.in, shape.side, 0),
           raw_gradient_(1, shape.out, shape.side, shape.border()),
-          moments_(shape.out),
+          bias_sums_(size_t(blocks / PARTS) * shape.out),
+          moments_(size_t(shape.out) * PARTS),
           batch_moments_(shape.out),
           norms_(shape.out) {}
 
@@ -74,8 +76,9 @@ public:
         if (batch) {  // the statistics are known only after the last block
             std::fill(batch_moments_.begin(), batch_moments_.end(), BatchMoments{});
             for (int b = 0; b < blocks; b++) {
-                convolution_->forward(input_.block(b), raw_.block(b), moments_.data());
-                for (int c = 0; c < shape_.out; c++) batch_moments_[c].add(moments_[c], shape_.side * shape_.side);
+                convolution_->forward(input_.block(b), raw_.block(b), moments_.data() + b % PARTS * shape_.out);
+                for (int c = 0; b % PARTS == PARTS - 1 && c < shape_.out; c++)
+                    batch_moments_[c].add(&moments_[c], shape_.out, shape_.side * shape_.side);
             }
             for (int c = 0; c < shape_.out; c++)
                 norms_[c] = batch_norm(theta, at_, c, batch_moments_[c].result(), batch_moments_[c].count());
@@ -96,31 +99,45 @@ public:
         way.clear();
         for (int c = 0; c < shape_.out; c++) {
             GradientSums sums;
-            for (int b = 0; b < blocks_; b++)
-                act_backward<Act>(norms_[c], c, out_side(), (pool_ ? chosen_ : raw_).block(b), output_[b],
-                                  output_gradient_[b], sums);
+            for (int first = 0; first < blocks_; first += PARTS) {
+                LaneSums dz, dz_x;
+                for (int p = 0, b = first; p < PARTS; p++, b++)
+                    act_backward<Act>(norms_[c], c, out_side(), (pool_ ? chosen_ : raw_).block(b), output_[b],
+                                      output_gradient_[b], dz.part[p], dz_x.part[p]);
+                sums.dz += dz.sum();
+                sums.dz_x += dz_x.sum();
+            }
             if (with_norm_) {
                 gradient[at_.beta + c] = float(sums.dz);
                 gradient[at_.gamma + c] = float(sums.dz_x * norms_[c].inverse_deviation);
             }
             way.emplace_back(norms_[c], sums, n, with_norm_);
+        }
+        for (int part = 0; part < PARTS; part++) back_through_part(part, gradient + at_.weight);
+        for (int c = 0; c < shape_.out; c++) {
             gradient[at_.bias + c] = 0;
+            for (int b = 0; b < blocks_; b += PARTS) gradient[at_.bias + c] += bias_sums_[b / PARTS * shape_.out + c].sum();
         }
-        convolution_->clear_weight_gradient();
-        for (int b = 0; b < blocks_; b++) {  // block by block, so that dx is still in L2 when both convolutions read it
-            View dx = raw_gradient_.block(0);
-            for (int c = 0; c < shape_.out; c++)
-                gradient[at_.bias + c] +=
-                    pool_ ? pool_norm_backward(way[c], c, shape_.side, raw_.block(b), chosen_.block(b),
-                                               output_gradient_[b], dx)
-                          : norm_backward(way[c], c, shape_.side, raw_.block(b), output_gradient_[b], dx);
-            convolution_->add_weight_gradient(input_.block(b), dx);
-            if (!first_) convolution_->input_gradient(dx, input_gradient_.block(b));
-        }
-        convolution_->take_weight_gradient(gradient + at_.weight);
     }
 
 private:
+    // All blocks of one part of the lanes, so that their sums of weight gradients, megabytes, exist once. Block by block,
+    // so that dx is still in L2 when both convolutions read it.
+    void back_through_part(int part, float* weight_gradient) {
+        convolution_->clear_weight_gradient();
+        for (int b = part; b < blocks_; b += PARTS) {
+            View dx = raw_gradient_.block(0);
+            for (int c = 0; c < shape_.out; c++)
+                bias_sums_[b / PARTS * shape_.out + c].part[part] =
+                    pool_ ? pool_norm_backward(ways_[c], c, shape_.side, raw_.block(b), chosen_.block(b),
+                                               output_gradient_[b], dx)
+                          : norm_backward(ways_[c], c, shape_.side, raw_.block(b), output_gradient_[b], dx);
+            convolution_->add_weight_gradient(input_.block(b), dx);
+            if (!first_) convolution_->input_gradient(dx, input_gradient_.block(b));
+        }
+        convolution_->take_weight_gradient(part, weight_gradient);
+    }
+
     template <class Act>
     void finish_channel(int c, int b) {
         Norm norm = norms_[c];
@@ -140,7 +157,8 @@ private:
     Maps input_, raw_, chosen_, input_gradient_;
     Maps raw_gradient_;  // of one block, inside a border of zeros
     std::vector<View> output_, output_gradient_;
-    std::vector<Moments> moments_;  // of one block
+    std::vector<LaneSums> bias_sums_;  // [16 images][channel]
+    std::vector<Moments> moments_;     // of 16 images, [part][channel]
     std::vector<BatchMoments> batch_moments_;
     std::vector<Norm> norms_;
     std::vector<NormGradient> ways_;
@@ -183,7 +201,7 @@ public:
                                                 : running_norm(theta, at_, o);
             Norm n = norms_[o];
             for (int b = 0; b < blocks; b++)
-                store(next.unit(b, o), (load(active_.unit(b, o)) - n.mean) * n.scale + n.shift);
+                store(next.unit(b, o), fma(load(active_.unit(b, o)) - n.mean, n.scale, n.shift));
         }
         if (mode == Mode::train && dropout_ > 0) drop(random, next);
     }
@@ -194,9 +212,9 @@ public:
     void backward(const float* theta, float* gradient, Units& output_gradient) {
         for (int o = 0; o < active_.count(); o++) {
             if (hidden_) back_to_product<Act>(gradient, o, output_gradient);
-            Vec total{};
-            for (int b = 0; b < blocks_; b++) total += load(output_gradient.unit(b, o));
-            gradient[at_.bias + o] = sum(total);
+            LaneSums total = LaneSums::over(
+                blocks_, [&](int b, Vec& part) { part += load(output_gradient.unit(b, o)); });
+            gradient[at_.bias + o] = total.sum();
         }
         fc_weight_gradient(input_, output_gradient, transposed_, gradient + at_.weight, blocks_);
         fc_input_gradient(theta + at_.weight, output_gradient, input_gradient_, panel_, blocks_);
@@ -206,14 +224,13 @@ private:
     // Two passes: B values per unit are few, and in L1.
     MeanVariance statistics(int o) {
         double n = double(blocks_) * LANES;
-        Vec total{}, squares{};
-        for (int b = 0; b < blocks_; b++) total += load(active_.unit(b, o));
-        float mean = float(sum(total) / n);
-        for (int b = 0; b < blocks_; b++) {
+        LaneSums total = LaneSums::over(blocks_, [&](int b, Vec& part) { part += load(active_.unit(b, o)); });
+        float mean = float(total.sum() / n);
+        LaneSums squares = LaneSums::over(blocks_, [&](int b, Vec& part) {
             Vec away = load(active_.unit(b, o)) - mean;
-            squares += away * away;
-        }
-        return {mean, sum(squares) / n};
+            part = fma(away, away, part);
+        });
+        return {mean, squares.sum() / n};
     }
 
     void drop(Random& random, Units& next) {
@@ -232,15 +249,16 @@ private:
     template <class Act>
     void back_to_product(float* gradient, int o, Units& output_gradient) {
         Norm norm = norms_[o];
-        Vec total{}, with_x{};
-        for (int b = 0; b < blocks_; b++) {
+        LaneSums total = LaneSums::over(blocks_, [&](int b, Vec& part) {
             Vec d = load(output_gradient.unit(b, o));
             if (dropout_ > 0) d *= load(keep_.unit(b, o));
             store(output_gradient.unit(b, o), d);
-            total += d;
-            with_x += d * (load(active_.unit(b, o)) - norm.mean);
-        }
-        GradientSums sums{sum(total), sum(with_x)};
+            part += d;
+        });
+        LaneSums with_x = LaneSums::over(blocks_, [&](int b, Vec& part) {
+            part = fma(load(output_gradient.unit(b, o)), load(active_.unit(b, o)) - norm.mean, part);
+        });
+        GradientSums sums{total.sum(), with_x.sum()};
         if (with_norm_) {
             gradient[at_.beta + o] = float(sums.dz);
             gradient[at_.gamma + o] = float(sums.dz_x * norm.inverse_deviation);
@@ -249,7 +267,7 @@ private:
         for (int b = 0; b < blocks_; b++) {
             Vec a = load(active_.unit(b, o));
             store(output_gradient.unit(b, o),
-                  (load(output_gradient.unit(b, o)) * way.of_dz + way.of_zero(a)) * Act::slope(a));
+                  fma(load(output_gradient.unit(b, o)), way.of_dz, way.of_zero(a)) * Act::slope(a));
         }
     }
 

@@ -6,8 +6,8 @@
 
 namespace nws {
 
-// Sum of the losses of one block; `dz` gets the gradient of loss * weight.
-inline double cross_entropy(Units& z, const int* labels, int block, float weight, Units& dz) {
+// The losses of one block are added to `loss`; `dz` gets the gradient of loss * weight.
+inline void cross_entropy(Units& z, const int* labels, int block, float weight, Units& dz, double& loss) {
     int units = z.count();
     Vec highest = load(z.unit(block, 0));
     for (int u = 1; u < units; u++) highest = larger(highest, load(z.unit(block, u)));
@@ -20,12 +20,10 @@ inline double cross_entropy(Units& z, const int* labels, int block, float weight
     Vec share = weight / total;
     for (int u = 0; u < units; u++) store(dz.unit(block, u), load(dz.unit(block, u)) * share);
     Vec logarithm = log(total) + highest;
-    double loss = 0;
     for (int lane = 0; lane < LANES; lane++) {
         loss += double(logarithm[lane]) - z.unit(block, labels[lane])[lane];
         dz.unit(block, labels[lane])[lane] -= weight;
     }
-    return loss;
 }
 
 // Which unit is highest for one image; the first of equals.

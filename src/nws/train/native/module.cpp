@@ -118,7 +118,7 @@ struct Engine {
 
     Floats theta() const {
         Floats copy = new_array({net.size()});
-        std::copy(net.theta(), net.theta() + net.size(), copy.data());
+        net.copy_theta(copy.data());
         return copy;
     }
 
@@ -151,6 +151,7 @@ struct Engine {
 
 NB_MODULE(_native, m) {
     m.attr("LANES") = LANES;
+    m.attr("INSTRUCTION_SET") = INSTRUCTION_SET;
     nb::class_<ImageSet>(m, "ImageSet").def(nb::init<PictureArray, In<int, 1>>(), nb::arg("pixels"), nb::arg("labels"));
     nb::class_<Engine>(m, "Engine")
         .def(nb::init<int, int, std::vector<int>, std::vector<bool>, std::vector<int>, bool, bool, float, std::string, std::string,

@@ -20,28 +20,38 @@ struct MergeShare {
           of_squares(float(tile_size) * float(tiles_before) / float(tiles_before + 1)) {}
 };
 
-// The sum as four interleaved ones: one chain of additions would wait for itself, 60 cycles per tile.
+// The sums as four interleaved ones: one chain of additions would wait for itself, 60 cycles per tile.
 template <int COUNT>
 NWS_INLINE Vec sum_of(const Vec (&values)[COUNT]) {
-    static_assert(COUNT % 4 == 0 || COUNT == 2);
-    if constexpr (COUNT == 2) {
-        return values[0] + values[1];
-    } else {
-        Vec part[4] = {values[0], values[1], values[2], values[3]};
+    Vec part[4] = {values[0], values[1], values[2], values[3]};
 #pragma GCC unroll 16
-        for (int i = 4; i < COUNT; i++) part[i % 4] += values[i];
-        return (part[0] + part[1]) + (part[2] + part[3]);
+    for (int i = 4; i < COUNT; i++) part[i % 4] += values[i];
+    return (part[0] + part[1]) + (part[2] + part[3]);
+}
+
+template <int COUNT>
+NWS_INLINE Vec sum_of_squares(const Vec (&values)[COUNT], Vec mean) {
+    Vec part[4];
+#pragma GCC unroll 16
+    for (int i = 0; i < COUNT; i++) {
+        Vec away = values[i] - mean;
+        if (i < 4 && COUNT > 4) {
+            Vec next = values[i + 4] - mean;
+            part[i] = fma(away, away, next * next);
+        } else if (i < 4) {
+            part[i] = away * away;
+        } else if (i >= 8) {
+            part[i % 4] = fma(away, away, part[i % 4]);
+        }
     }
+    return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
 template <int COUNT>
 NWS_INLINE void merge(Moments& moments, const Vec (&values)[COUNT], MergeShare share) {
-    Vec mean = sum_of(values) * (1.0f / COUNT), squares[COUNT];
-#pragma GCC unroll 16
-    for (int i = 0; i < COUNT; i++) squares[i] = (values[i] - mean) * (values[i] - mean);
-    Vec away = mean - moments.mean;
-    moments.mean += away * share.of_mean;
-    moments.squares += sum_of(squares) + away * away * share.of_squares;
+    Vec mean = sum_of(values) * (1.0f / COUNT), away = mean - moments.mean;
+    moments.mean = fma(away, share.of_mean, moments.mean);
+    moments.squares += fma(away * away, share.of_squares, sum_of_squares(values, mean));
 }
 
 struct MeanVariance {
@@ -52,17 +62,19 @@ struct MeanVariance {
 // float must not grow longer than a block.
 class BatchMoments {
 public:
-    // `count` values in every lane.
-    void add(const Moments& block, double count) {
+    // The parts of 16 lanes, `step` apart; `count` values in every lane.
+    void add(const Moments* parts, long step, double count) {
         double mean = 0, squares = 0;
-        for (int lane = 0; lane < LANES; lane++) mean += block.mean[lane] / LANES;
-        for (int lane = 0; lane < LANES; lane++) {
-            double away = block.mean[lane] - mean;
-            squares += block.squares[lane] + away * away * count;
-        }
-        double n = count * LANES, away = mean - mean_, share = n / (n_ + n);
-        mean_ += away * share;
-        squares_ += squares + away * away * share * n_;
+        for (int p = 0; p < PARTS; p++)
+            for (int lane = 0; lane < LANES; lane++) mean += parts[p * step].mean[lane] / SUMMED;
+        for (int p = 0; p < PARTS; p++)
+            for (int lane = 0; lane < LANES; lane++) {
+                double away = parts[p * step].mean[lane] - mean;
+                squares += fma(away * away, count, double(parts[p * step].squares[lane]));
+            }
+        double n = count * SUMMED, away = mean - mean_, share = n / (n_ + n);
+        mean_ = fma(away, share, mean_);
+        squares_ += fma(away * away * share, n_, squares);
         n_ += n;
     }
     MeanVariance result() const { return {mean_, squares_ / n_}; }

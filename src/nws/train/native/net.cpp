@@ -26,8 +26,8 @@ Net::Net(Architecture architecture, const std::vector<float>& theta, uint64_t se
       optimizer_(architecture_.optimizer, theta.size()),
       random_(seed, blocks_),
       labels_(size_t(blocks_) * LANES) {
-    if (architecture_.batch % LANES || blocks_ < 1)
-        throw std::invalid_argument("the batch must be a multiple of the lanes");
+    if (architecture_.batch % SUMMED || blocks_ < 1)
+        throw std::invalid_argument("the batch must be a multiple of 16");
     std::copy(theta.begin(), theta.end(), theta_.data());
     lay_out(architecture_);
     if (size_t(trailing_) != theta.size()) throw std::invalid_argument("theta does not fit the architecture");
@@ -104,9 +104,13 @@ float Net::forward_and_back(const int* labels) {
     for (auto& layer : convs_) layer->set_weights(theta_.data());
     forward(Mode::train, blocks_);
     double loss = 0;
-    for (int b = 0; b < blocks_; b++)
-        loss +=
-            cross_entropy(fcs_.back()->active(), labels + b * LANES, b, 1.0f / batch(), fcs_.back()->logit_gradient());
+    for (int first = 0; first < blocks_; first += PARTS) {
+        double of_sixteen = 0;
+        for (int b = first; b < first + PARTS; b++)
+            cross_entropy(fcs_.back()->active(), labels + b * LANES, b, 1.0f / batch(),
+                          fcs_.back()->logit_gradient(), of_sixteen);
+        loss += of_sixteen;
+    }
     with_activation(architecture_.activation, [&](auto act) {
         using Act = decltype(act);
         for (size_t i = fcs_.size(); i-- > 0;)

@@ -2,6 +2,7 @@
 // step.
 #pragma once
 
+#include <limits>
 #include <stdexcept>
 #include <vector>
 
@@ -35,7 +36,11 @@ public:
 
     int batch() const { return blocks_ * LANES; }
     size_t size() const { return theta_.size(); }
-    const float* theta() const { return theta_.data(); }
+    // Every NaN is written as the same one: which of them arithmetic makes differs between processors.
+    void copy_theta(float* to) const {
+        for (size_t i = 0; i < size(); i++)
+            to[i] = theta_.data()[i] == theta_.data()[i] ? theta_.data()[i] : std::numeric_limits<float>::quiet_NaN();
+    }
     const float* gradient() const { return gradient_.data(); }
 
     // One training step on pictures index[0 .. batch). Returns the mean loss.

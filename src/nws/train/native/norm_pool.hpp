@@ -21,7 +21,7 @@ NWS_INLINE Vec larger_or_smaller(bool want_larger, Vec a, Vec b) { return want_l
 
 template <class Act>
 NWS_INLINE Vec normed(Norm n, Vec x) {
-    return Act::value((x - n.mean) * n.scale + n.shift);
+    return Act::value(fma(x - n.mean, n.scale, n.shift));
 }
 
 // x (side x side) -> y (side x side), one channel c.
@@ -49,19 +49,17 @@ struct GradientSums {
     double dz = 0, dz_x = 0;  // of dz, and of dz (x - mean)
 };
 
-// dy -> dz = dy * slope, in place, and their sums. `x` is what was normed (pooled: the chosen values).
+// dy -> dz = dy * slope, in place; adds dz to `total` and dz (x - mean) to `with_x`. `x` is what was normed (pooled: the
+// chosen values).
 template <class Act>
-void act_backward(Norm n, int c, int side, View x, View y, View dy, GradientSums& sums) {
-    Vec total{}, with_x{};
+void act_backward(Norm n, int c, int side, View x, View y, View dy, Vec& total, Vec& with_x) {
     for (int h = 0; h < side; h++)
         for (int w = 0; w < side; w++) {
             Vec dz = load(dy.at(c, h, w)) * Act::slope(load(y.at(c, h, w)));
             store(dy.at(c, h, w), dz);
             total += dz;
-            with_x += dz * (load(x.at(c, h, w)) - n.mean);
+            with_x = fma(dz, load(x.at(c, h, w)) - n.mean, with_x);
         }
-    sums.dz += sum(total);
-    sums.dz_x += sum(with_x);
 }
 
 // dx = of_dz * dz + of_x * (x - mean) + constant: the whole backward pass of batch norm, once the sums are known.
@@ -75,25 +73,25 @@ struct NormGradient {
         of_x = float(-norm.scale * double(norm.inverse_deviation) * norm.inverse_deviation * sums.dz_x / n);
         constant = float(-norm.scale * sums.dz / n);
     }
-    NWS_INLINE Vec of_zero(Vec x) const { return (x - mean) * of_x + constant; }
+    NWS_INLINE Vec of_zero(Vec x) const { return fma(x - mean, of_x, constant); }
 };
 
-// dx for one channel; returns the sum of dx, the gradient of the bias. Behind batch norm that sum is 0 but for
+// dx for one channel; returns the sum of dx, whose sum over lanes is the gradient of the bias. Behind batch norm that sum is 0 but for
 // rounding. We keep the rounding: Adam and RMSProp make steps of it, in every framework, and a bias thus tells which
 // optimizer was at work.
-inline float norm_backward(NormGradient n, int c, int side, View x, View dz, View dx) {
+inline Vec norm_backward(NormGradient n, int c, int side, View x, View dz, View dx) {
     Vec total{};
     for (int h = 0; h < side; h++)
         for (int w = 0; w < side; w++) {
-            Vec d = load(dz.at(c, h, w)) * n.of_dz + n.of_zero(load(x.at(c, h, w)));
+            Vec d = fma(load(dz.at(c, h, w)), n.of_dz, n.of_zero(load(x.at(c, h, w))));
             store(dx.at(c, h, w), d);
             total += d;
         }
-    return sum(total);
+    return total;
 }
 
 // The same through the pool: dz (side/2 x side/2) goes to the first of the four pixels that equals the chosen value.
-inline float pool_norm_backward(NormGradient n, int c, int side, View x, View chosen, View dz, View dx) {
+inline Vec pool_norm_backward(NormGradient n, int c, int side, View x, View chosen, View dz, View dx) {
     Vec total{};
     for (int h = 0; h < side / 2; h++)
         for (int w = 0; w < side / 2; w++) {
@@ -112,7 +110,7 @@ inline float pool_norm_backward(NormGradient n, int c, int side, View x, View ch
                 total += d;
             }
         }
-    return sum(total);
+    return total;
 }
 
 }  // namespace nws

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "functions.hpp"
 #include "maps.hpp"
 
 namespace nws {
@@ -19,7 +20,6 @@ public:
     }
 
     void update(float* theta, const float* gradient, float learning_rate) {
-        steps_++;
         switch (rule_) {
             case Rule::adam: return adam(theta, gradient, learning_rate);
             case Rule::rmsprop: return rmsprop(theta, gradient, learning_rate);
@@ -31,10 +31,10 @@ private:
     // Epsilon is added before the bias correction of v.
     void adam(float* theta, const float* g, float learning_rate) {
         float *m = first_.data(), *v = second_.data();
-        float rate = float(learning_rate * std::sqrt(1 - std::pow(0.999, steps_)) / (1 - std::pow(0.9, steps_)));
+        float rate = float(learning_rate * std::sqrt(1 - slow_.next()) / (1 - fast_.next()));
         for (size_t i = 0; i < first_.size(); i++) {
-            m[i] += (g[i] - m[i]) * 0.1f;
-            v[i] = v[i] * 0.999f + g[i] * g[i] * 0.001f;
+            m[i] = fma(g[i] - m[i], 0.1f, m[i]);
+            v[i] = fma(v[i], 0.999f, g[i] * g[i] * 0.001f);
             theta[i] -= rate * m[i] / (std::sqrt(v[i]) + 1e-8f);
         }
     }
@@ -43,7 +43,7 @@ private:
     void rmsprop(float* theta, const float* g, float learning_rate) {
         float* v = second_.data();
         for (size_t i = 0; i < second_.size(); i++) {
-            v[i] = v[i] * 0.9f + g[i] * g[i] * 0.1f;
+            v[i] = fma(v[i], 0.9f, g[i] * g[i] * 0.1f);
             theta[i] -= learning_rate * g[i] / std::sqrt(v[i] + 1e-10f);
         }
     }
@@ -52,13 +52,13 @@ private:
     void momentum(float* theta, const float* g, float learning_rate) {
         float* velocity = first_.data();
         for (size_t i = 0; i < first_.size(); i++) {
-            velocity[i] = velocity[i] * 0.95f + g[i];
-            theta[i] -= learning_rate * velocity[i];
+            velocity[i] = fma(velocity[i], 0.95f, g[i]);
+            theta[i] = fma(-learning_rate, velocity[i], theta[i]);
         }
     }
 
     Rule rule_;
-    long steps_ = 0;
+    Powers fast_{0.9}, slow_{0.999};
     Buffer first_, second_;
 };
 

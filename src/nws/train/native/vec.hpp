@@ -5,20 +5,36 @@
 #include <cstdint>
 #include <utility>
 
-namespace nws {
-
-// As many images side by side as a register holds. Batches are multiples of 16, so every width divides them.
-#if defined(__AVX512F__)
-constexpr int LANES = 16, REGISTERS = 32;
-#elif defined(__AVX__)
-constexpr int LANES = 8, REGISTERS = 16;
+#if defined(__AVX__)
+#include <immintrin.h>
 #elif defined(__aarch64__)
-constexpr int LANES = 4, REGISTERS = 32;
-#else
-constexpr int LANES = 4, REGISTERS = 16;
+#include <arm_neon.h>
 #endif
 
+namespace nws {
+
+// As many images side by side as a register holds.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, REGISTERS = 32;
+constexpr const char* INSTRUCTION_SET = "x86-64-v4";  // as CMakeLists.txt calls it
+#elif defined(__AVX__)
+constexpr int LANES = 8, REGISTERS = 16;
+constexpr const char* INSTRUCTION_SET = "x86-64-v3";
+#elif defined(__aarch64__)
+constexpr int LANES = 4, REGISTERS = 32;
+constexpr const char* INSTRUCTION_SET = "armv8-a";
+#else
+constexpr int LANES = 4, REGISTERS = 16;
+constexpr const char* INSTRUCTION_SET = "any";  // right, and slow: an fma is a call
+#endif
+
+// Sums over images are taken in 16 lanes on every processor, image i in lane i % 16, and then in one order (LaneSums):
+// narrow registers hold a part of the lanes, block b part b % PARTS. So theta is the same to the last bit everywhere.
+// Batches are multiples of 16.
+constexpr int SUMMED = 16, PARTS = SUMMED / LANES;
+
 typedef float Vec __attribute__((vector_size(4 * LANES), may_alias));
+typedef float FourVec __attribute__((vector_size(16), may_alias));
 typedef int32_t IntVec __attribute__((vector_size(4 * LANES), may_alias));
 typedef uint32_t BitVec __attribute__((vector_size(4 * LANES), may_alias));
 typedef float UnalignedVec __attribute__((vector_size(4 * LANES), may_alias, aligned(4)));
@@ -43,16 +59,45 @@ NWS_INLINE void hold(Vec& v) {
 }
 NWS_INLINE Vec all(float x) { return x - Vec{}; }
 
+// a * b + c, rounded once. Written out wherever it is meant: the compiler may join no product and sum by itself
+// (-ffp-contract=off), because compilers, and widths under one compiler, join different ones.
+NWS_INLINE Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__AVX512F__)
+    return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX__)
+    return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+    return Vec(vfmaq_f32(float32x4_t(c), float32x4_t(a), float32x4_t(b)));
+#else
+    for (int lane = 0; lane < LANES; lane++) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+    return c;
+#endif
+}
+#if defined(__AVX__)
+NWS_INLINE FourVec fma(FourVec a, FourVec b, FourVec c) { return _mm_fmadd_ps(a, b, c); }
+#endif
+NWS_INLINE Vec fma(float a, Vec b, Vec c) { return fma(all(a), b, c); }
+NWS_INLINE Vec fma(Vec a, float b, float c) { return fma(a, all(b), all(c)); }
+NWS_INLINE Vec fma(Vec a, Vec b, float c) { return fma(a, b, all(c)); }
+NWS_INLINE Vec fma(Vec a, float b, Vec c) { return fma(a, all(b), c); }
+NWS_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+NWS_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+
 NWS_INLINE Vec select(IntVec mask, Vec yes, Vec no) { return mask ? yes : no; }
 NWS_INLINE Vec larger(Vec a, Vec b) { return a > b ? a : b; }
 NWS_INLINE Vec smaller(Vec a, Vec b) { return a < b ? a : b; }
 NWS_INLINE Vec clamp(Vec x, float low, float high) { return smaller(larger(x, all(low)), all(high)); }
-// max(x, 0) and min(max(x, 0), 1). The bits of floats order as whole numbers do: one instruction per bound, where g++
-// 12 makes two of a comparison of floats. NaN stays NaN in the first.
+// max(x, 0), of NaN 0: one instruction, where g++ 12 makes two of the comparison.
 NWS_INLINE Vec positive_part(Vec x) {
-    IntVec bits = reinterpret_cast<IntVec>(x);
-    return reinterpret_cast<Vec>(bits > 0 ? bits : IntVec{});
+#if defined(__AVX512F__)
+    return _mm512_maskz_max_ps(__mmask16(-1), x, Vec{});  // _mm512_max_ps warns of itself in g++ 12
+#elif defined(__AVX__)
+    return _mm256_max_ps(x, Vec{});
+#else
+    return x > 0.0f ? x : Vec{};
+#endif
 }
+// min(max(x, 0), 1). The bits of positive floats order as whole numbers do.
 NWS_INLINE Vec clamp_to_unit(Vec x) {
     IntVec bits = reinterpret_cast<IntVec>(positive_part(x)), one = reinterpret_cast<IntVec>(all(1.0f));
     return reinterpret_cast<Vec>(bits < one ? bits : one);
@@ -97,5 +142,30 @@ NWS_INLINE float sum(V v) {
     else
         return sum(add_halves(v, std::make_integer_sequence<int, WIDTH / 2>()));
 }
+
+// What is summed over images, in 16 lanes of which every part has its own vector.
+struct LaneSums {
+    Vec part[PARTS]{};
+
+    // add(b, into) for each block, into its part
+    template <class Add>
+    static NWS_INLINE LaneSums over(int blocks, Add add) {
+        LaneSums sums;
+        for (int b = 0; b < blocks; b += PARTS)
+#pragma GCC unroll 4
+            for (int p = 0; p < PARTS; p++) add(b + p, sums.part[p]);
+        return sums;
+    }
+
+    // As `sum` of a vector of all 16.
+    NWS_INLINE float sum() const {
+        if constexpr (PARTS == 1)
+            return nws::sum(part[0]);
+        else if constexpr (PARTS == 2)
+            return nws::sum(part[0] + part[1]);
+        else
+            return nws::sum((part[0] + part[2]) + (part[1] + part[3]));
+    }
+};
 
 }  // namespace nws

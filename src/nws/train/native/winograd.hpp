@@ -45,14 +45,14 @@ public:
         }
     }
 
-    void take_weight_gradient(float* gradient) override {
+    void take_weight_gradient(int part, float* gradient) override {
         if (gathered_) add_strips();
         long per_point = long(shape_.groups()) * shape_.in * PRODUCTS * GROUP * LANES;
         const float* sums = sums_.data();
         for (int group = 0; group < shape_.groups(); group++)
             for (int c = 0; c < shape_.in; c++, sums += PRODUCTS * GROUP * LANES)
                 for (int i = 0; i < GROUP && group * GROUP + i < shape_.out; i++) {
-                    float* target = gradient + (long(group * GROUP + i) * shape_.in + c) * K * K;
+                    long target = (long(group * GROUP + i) * shape_.in + c) * K * K;
                     for (int row = 0; row < K; row++, target += K) {
                         Vec points[A];
 #pragma GCC unroll 16
@@ -64,8 +64,8 @@ public:
                         for (int k = 0; k < K; k++) {
                             Vec total{};
 #pragma GCC unroll 16
-                            for (int f = 0; f < A; f++) total += float(T.g[f][k]) * points[f];
-                            target[k] = sum(total);
+                            for (int f = 0; f < A; f++) total = fma(float(T.g[f][k]), points[f], total);
+                            take(part, total, target + k, gradient);
                         }
                     }
                 }
@@ -73,10 +73,10 @@ public:
 
 private:
     using C = Columns<K>;
-    typedef float GroupVec __attribute__((vector_size(4 * GROUP), may_alias));
     static constexpr ToomCook<K> T{};
     static constexpr int M = T.M, A = T.A, PHASES = C::PHASES, STRIDE = C::STRIDE, PRODUCTS = C::PRODUCTS;
-    static constexpr int ROWS = REGISTERS == 32 ? 4 : 2;  // of sums in registers, x GROUP channels
+    static constexpr int ROWS = 4;  // of a tile, whose moments are taken together: everywhere the same
+    static constexpr int TOGETHER = REGISTERS == 32 ? 4 : 2;  // of them in registers, x GROUP channels
     static constexpr int TAPS = REGISTERS == 32 ? 4 : 3;  // of a window's column, x GROUP channels
 
     // Floats of one channel and point in a strip, and in a gradient strip.
@@ -109,7 +109,7 @@ private:
                         for (int f = 0; f < A; f++, target += long(s.in) * PRODUCTS * GROUP) {
                             GroupVec value{};
 #pragma GCC unroll 16
-                            for (int k = 0; k < K; k++) value += float(T.g[f][k]) * w[k];
+                            for (int k = 0; k < K; k++) value = fma(float(T.g[f][k]) - GroupVec{}, w[k], value);
                             *reinterpret_cast<GroupVec*>(target) = value;
                         }
                     }
@@ -121,22 +121,25 @@ private:
         Vec v[A];
 #pragma GCC unroll 16
         for (int i = 0; i < A; i++) v[i] = load(pixel + i * LANES);
-        value[0] = float(T.bt[0][0]) * v[0];
-        value[A - 1] = float(T.bt[A - 1][1]) * v[1];
-#pragma GCC unroll 16
-        for (int i = 2; i < A - 1; i += 2) value[0] += float(T.bt[0][i]) * v[i];
-#pragma GCC unroll 16
-        for (int i = 3; i < A; i += 2) value[A - 1] += float(T.bt[A - 1][i]) * v[i];
+        value[0] = combined(T.bt[0], 0, A - 1, v);
+        value[A - 1] = combined(T.bt[A - 1], 1, A, v);
 #pragma GCC unroll 16
         for (int f = 1; f < A - 1; f += 2) {
-            Vec odd = float(T.bt[f][1]) * v[1], even = float(T.bt[f][2]) * v[2];
-#pragma GCC unroll 16
-            for (int i = 3; i < A - 1; i += 2) odd += float(T.bt[f][i]) * v[i];
-#pragma GCC unroll 16
-            for (int i = 4; i < A - 1; i += 2) even += float(T.bt[f][i]) * v[i];
+            Vec odd = combined(T.bt[f], 1, A - 1, v), even = combined(T.bt[f], 2, A - 1, v);
             value[f] = even + odd;
             value[f + 1] = even - odd;
         }
+    }
+
+    // The sum of factor * v for every second one from `first` to before `end`, at least two. The first product joins
+    // the second; where it is +-1, and so exact, the second joins the first.
+    static NWS_INLINE Vec combined(const double (&factor)[A], int first, int end, const Vec (&v)[A]) {
+        float one = float(factor[first]), two = float(factor[first + 2]);
+        bool exact = one == 1.0f || one == -1.0f;
+        Vec total = exact ? fma(two, v[first + 2], one * v[first]) : fma(one, v[first], two * v[first + 2]);
+#pragma GCC unroll 16
+        for (int i = first + 4; i < end; i += 2) total = fma(float(factor[i]), v[i], total);
+        return total;
     }
 
     static void transform_input(ConvolutionShape s, View x, int t, float* strip) {
@@ -219,27 +222,35 @@ private:
     template <int COUNT>
     static NWS_INLINE void multiply(int channels, long step, const float* strip, const float* weights,
                                     float (&products)[GROUP][ROWS][LANES]) {
-        Vec sums[GROUP][ROWS];
+#pragma GCC unroll 2
+        for (int first = 0; first < ROWS; first += TOGETHER)
+            multiply_rows<COUNT>(channels, step, strip + first * LANES, weights, first, products);
+    }
+
+    template <int COUNT>
+    static NWS_INLINE void multiply_rows(int channels, long step, const float* strip, const float* weights, int first,
+                                         float (&products)[GROUP][ROWS][LANES]) {
+        Vec sums[GROUP][TOGETHER];
 #pragma GCC unroll 8
         for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < ROWS; j++) sums[i][j] = Vec{};
+            for (int j = 0; j < TOGETHER; j++) sums[i][j] = Vec{};
 #pragma GCC unroll 1
         for (int c = 0; c < channels; c++, strip += step, weights += COUNT * GROUP) {
-            Vec v[ROWS + COUNT - 1];
+            Vec v[TOGETHER + COUNT - 1];
 #pragma GCC unroll 16
-            for (int j = 0; j < ROWS + COUNT - 1; j++) v[j] = load(strip + j * LANES);
+            for (int j = 0; j < TOGETHER + COUNT - 1; j++) v[j] = load(strip + j * LANES);
 #pragma GCC unroll 8
             for (int k = 0; k < COUNT; k++)
 #pragma GCC unroll 8
                 for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-                    for (int j = 0; j < ROWS; j++) sums[i][j] += weights[k * GROUP + i] * v[j + k];
+                    for (int j = 0; j < TOGETHER; j++) sums[i][j] = fma(weights[k * GROUP + i], v[j + k], sums[i][j]);
         }
 #pragma GCC unroll 8
         for (int i = 0; i < GROUP; i++)
 #pragma GCC unroll 8
-            for (int j = 0; j < ROWS; j++) store(products[i][j], sums[i][j]);
+            for (int j = 0; j < TOGETHER; j++) store(products[i][first + j], sums[i][j]);
     }
 
     // tile[row * M + column] = AT products + bias, for channel i of the group and ROWS rows from `first` on.
@@ -264,7 +275,7 @@ private:
                 if (m == 0) y += point(0);
                 if (m == M - 1) y += point(A - 1);
 #pragma GCC unroll 16
-                for (int f = 1; f < A - 1; f += 2) y += float(T.at[m][f]) * (m % 2 ? odd[f / 2] : even[f / 2]);
+                for (int f = 1; f < A - 1; f += 2) y = fma(float(T.at[m][f]), m % 2 ? odd[f / 2] : even[f / 2], y);
                 tile[j * M + m] = y;
             }
         }
@@ -299,7 +310,8 @@ private:
         store(target + (A - 1) * point, v[M - 1]);
 #pragma GCC unroll 16
         for (int f = 1; f < A - 1; f += 2) {
-            Vec even = v[0] + float(T.at[2][f]) * v[2], odd = float(T.at[1][f]) * v[1] + float(T.at[3][f]) * v[3];
+            Vec even = fma(float(T.at[2][f]), v[2], v[0]);
+            Vec odd = fma(float(T.at[1][f]), v[1], float(T.at[3][f]) * v[3]);
             store(target + f * point, even + odd);
             store(target + (f + 1) * point, even - odd);
         }
@@ -349,7 +361,7 @@ private:
                         Vec g = load(g_row + i * channel);
                         hold(g);
 #pragma GCC unroll 8
-                        for (int k = 0; k < COUNT; k++) s[k][i] += g * v[k];
+                        for (int k = 0; k < COUNT; k++) s[k][i] = fma(g, v[k], s[k][i]);
                     }
                 }
             }

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,13 +16,13 @@ from nws.images import ImageSet
 from nws.net import Net
 from nws.train.gpu_engine import GpuEngine
 from nws.train.loop import Engine, Job, Progress, Schedule, train_in_turns
-from nws.train.torch_engine import resident
+from nws.train.torch_engine import Resident, resident
 
 PAUSE = 1e-4  # seconds, when every lane has enough to do: a tenth of what it has queued, or less
 
 
 def side_by_side(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     images: Mapping[str, ImageSet],
     schedule: Schedule,
     lanes: Sequence[Lane],
@@ -34,24 +33,29 @@ def side_by_side(
     One thread for all, because threads would hand Python's lock around thousands of times a second, and because nothing may come
     between the start and the end of a capture. NwsError when the device's memory is too small.
     """
-    if not jobs:
+    if not lanes:
         return
-    waiting = deque(jobs)
+    waiting = iter(jobs)
+    shared: dict[str, Resident] = {}
     busy: dict[Lane, tuple[Generator[Mark, None, Net], Mark]] = {}
     with device.exact():
         try:
-            shared = {name: resident(images[name], lanes[0].device) for name in sorted({job.hp.dataset for job in jobs})}
 
             def start(job: Job, lane: Lane) -> Generator[Mark, None, Net]:
+                if job.hp.dataset not in shared:
+                    shared[job.hp.dataset] = resident(images[job.hp.dataset], lane.device)
+
                 def make(hp: Config, theta: np.ndarray, images: ImageSet, seed: int) -> Engine:
                     return GpuEngine(hp, theta, shared[hp.dataset], seed, lane=lane)
 
                 return train_in_turns(job, images[job.hp.dataset], make, schedule, on_progress)
 
-            while waiting or busy:
+            while True:
                 for lane in lanes:
-                    if waiting and lane not in busy:
-                        busy[lane] = start(waiting.popleft(), lane), Passed()
+                    if lane not in busy and (job := next(waiting, None)) is not None:
+                        busy[lane] = start(job, lane), Passed()
+                if not busy:
+                    return
                 ready = [lane for lane, (_, mark) in busy.items() if mark.query()]
                 if not ready:
                     time.sleep(PAUSE)
