@@ -134,7 +134,7 @@ class Scorer:
 
     def _learned(
         self, trial: Trial, model: str, known: _Side, fresh: _Side, on_progress: Callable[[str], None]
-    ) -> tuple[np.ndarray, Any, float, float, float | None]:
+    ) -> tuple[_Said, Any, float, float, float | None]:
         """(probabilities (n, 1, K, C) or numbers (n, 1, K), labels, seconds, ms, MB)."""
         meta = meta_classifiers.make(model, **self.settings.get(model, {}))
         zoo = known.inputs.zoo
@@ -147,9 +147,9 @@ class Scorer:
             learned = time.process_time()
             cost = self._rows(meta.representation, fresh)
             started_reading = time.process_time()
-            answer, labels = rounds.read(fitted, fresh.where, fresh.inputs, fresh.nets)
+            answer, labels, voted = rounds.read(fitted, fresh.where, fresh.inputs, fresh.nets)
             reading = time.process_time() - started_reading + cost * len(fresh.nets)
-        return answer, labels, learned - started, 1000 * reading / len(fresh.nets), _megabytes(fitted)
+        return _Said(answer, voted), labels, learned - started, 1000 * reading / len(fresh.nets), _megabytes(fitted)
 
     def _rows(self, shown: Any, side: _Side) -> float:
         """CPU seconds per net of the statistics, computed now where they were not yet."""
@@ -169,14 +169,27 @@ class Scorer:
         model: str,
         known: _Side,
         fresh: _Side,
-        answer: np.ndarray,
+        said: _Said,
         labels: Any,
         *costs: float | None,
     ) -> Row:
         spent = dict(zip(("train_seconds", "read_ms", "mb"), costs))
         counts = {"n_train": len(known.nets), "n_tested": len(fresh.nets)}
-        found = _of_classes(trial, known, fresh, answer, labels) if labels is not None else _of_numbers(fresh, answer, self.seed)
+        found = _of_classes(trial, known, fresh, said, labels) if labels is not None else _of_numbers(fresh, said, self.seed)
         return Row(trial.track, trial.target, model, **found, **counts, **spent)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """Of K slices each, (n, 1, K, C) or (n, 1, K), and by a reader's own vote of all together, if it has one."""
+
+    single: np.ndarray
+    voted: np.ndarray | None = None
+
+    @property
+    def together(self) -> np.ndarray:
+        """(n, 1, C) or (n, 1)."""
+        return self.single.mean(2) if self.voted is None else self.voted
 
 
 def _side(trial: Trial, inputs: Inputs, snapshots: tuple[int, ...], length: int | None, last: int) -> _Side:
@@ -196,8 +209,8 @@ def _chosen(side: _Side, mask: np.ndarray) -> _Side:
     return _Side(side.inputs, side.nets[mask], side.y[mask], side.where, side.unseen[mask])
 
 
-def _of_classes(trial: Trial, known: _Side, fresh: _Side, answer: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    votes = answer[:, 0].mean(1)  # (n, K, C) -> (n, C)
+def _of_classes(trial: Trial, known: _Side, fresh: _Side, said: _Said, labels: np.ndarray) -> dict[str, Any]:
+    votes = said.together[:, 0]  # (n, C)
     if trial.judged == "none of these":
         return {"auc": metrics.auc(votes.max(1), ~fresh.unseen), "chance": 0.5}
     labels = np.asarray(labels)
@@ -211,7 +224,7 @@ def _of_classes(trial: Trial, known: _Side, fresh: _Side, answer: np.ndarray, la
         "low": low,
         "high": high,
         "chance": 1 / len(labels),
-        "single": float((answer[:, 0].argmax(-1) == truth[:, None]).mean()),
+        "single": float((said.single[:, 0].argmax(-1) == truth[:, None]).mean()),
         "skill": metrics.skill(votes, truth, prior),
         "brier": metrics.brier(votes, truth),
         "ece": metrics.expected_calibration_error(votes, truth),
@@ -220,9 +233,10 @@ def _of_classes(trial: Trial, known: _Side, fresh: _Side, answer: np.ndarray, la
     }
 
 
-def _of_numbers(fresh: _Side, answer: np.ndarray, seed: int) -> dict[str, Any]:
-    answers = [metrics.Answers(fresh.nets, fresh.y, answer.mean(2, keepdims=True))]
-    found: dict[str, Any] = {"error": metrics.ERROR(fresh.y, answer.mean(2, keepdims=True))}
+def _of_numbers(fresh: _Side, said: _Said, seed: int) -> dict[str, Any]:
+    together = said.together[:, :, None]
+    answers = [metrics.Answers(fresh.nets, fresh.y, together)]
+    found: dict[str, Any] = {"error": metrics.ERROR(fresh.y, together)}
     for metric in (metrics.R2, metrics.TAU):
         e = metrics.estimate(metric, answers, seed)
         values = (value if np.isfinite(value) else None for value in (e.value, e.low, e.high))
@@ -230,23 +244,23 @@ def _of_numbers(fresh: _Side, answer: np.ndarray, seed: int) -> dict[str, Any]:
     return found
 
 
-def _baseline(model: str, trial: Trial, known: _Side, fresh: _Side) -> tuple[np.ndarray, Any]:
+def _baseline(model: str, trial: Trial, known: _Side, fresh: _Side) -> tuple[_Said, Any]:
     """What is known without any weights: how often each option occurs ("prior"), or the net's test accuracy as well."""
     numbers = known.y.dtype.kind == "f"
     if model == "prior" and numbers:
-        return np.full((len(fresh.nets), 1, 1), known.y.mean()), None
+        return _Said(np.full((len(fresh.nets), 1, 1), known.y.mean())), None
     labels, counts = np.unique(known.y[:, -1], return_counts=True)
     if model == "prior":
-        return np.tile(counts / counts.sum(), (len(fresh.nets), 1, 1, 1)), labels
+        return _Said(np.tile(counts / counts.sum(), (len(fresh.nets), 1, 1, 1))), labels
     if trial.target == "test_accuracy":
         raise NwsError("its own value is what would be read")
     x, x_fresh = (_accuracies(side) for side in (known, fresh))
     from sklearn.linear_model import LogisticRegression, Ridge
 
     if numbers:
-        return Ridge().fit(x, known.y[:, -1]).predict(x_fresh).reshape(-1, 1, 1), None
+        return _Said(Ridge().fit(x, known.y[:, -1]).predict(x_fresh).reshape(-1, 1, 1)), None
     fitted = LogisticRegression(max_iter=1000).fit(x, known.y[:, -1])
-    return fitted.predict_proba(x_fresh)[:, None, None], fitted.classes_
+    return _Said(fitted.predict_proba(x_fresh)[:, None, None]), fitted.classes_
 
 
 def _accuracies(side: _Side) -> np.ndarray:

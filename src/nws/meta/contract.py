@@ -183,6 +183,19 @@ def feature_rows(X: Any, width: int | None = None, who: str = "this model") -> n
     return X
 
 
+def table_rows(X: Any, width: int | None = None, who: str = "this model") -> np.ndarray:
+    """As `feature_rows`, of a table in which NaN says that a net or slice has no such thing. Rows of NaN alone are refused."""
+    given = np.asarray(X)
+    if given.dtype.kind != "f" or given.ndim != 2:
+        return feature_rows(X, width, who)
+    unknown = np.isnan(given)
+    if given.size and unknown.all(1).any():
+        raise NwsError(f"X knows nothing of row {int(unknown.all(1).argmax())}: leave diverged nets out")
+    rows = feature_rows(np.where(unknown, 0, given), width, who)
+    rows[unknown] = np.nan
+    return rows
+
+
 def weight_vectors(X: Any, length: int | None) -> tuple[list[np.ndarray], int]:
     """X as finite vectors that each hold a slice of `length` weights, and that length (None: whole vectors)."""
     if len(X) == 0:

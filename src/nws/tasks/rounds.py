@@ -49,14 +49,20 @@ class Work:
         return f"{self.question.name}, {self.question.where.slice_length}"
 
 
+Read = tuple[np.ndarray, Any, np.ndarray | None]
+
+
 @dataclass(frozen=True)
 class Done:
-    """What came of it. read: per test probabilities (n, S, K, C) and their labels (C,), or predictions (n, S, K) and None.
+    """What came of it.
+
+    read    per test probabilities (n, S, K, C) and their labels (C,), or predictions (n, S, K) and None; and what the slices say
+            together, (n, S, C) or (n, S), or None where the meta-classifier has no vote of its own
 
     meta    the fitted meta-classifier, if it was wanted or is small
     """
 
-    read: tuple[tuple[np.ndarray, Any], ...]
+    read: tuple[Read, ...]
     meta: Any
     notes: tuple[str, ...]
     seconds: float
@@ -204,19 +210,26 @@ def fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: O
     x = inputs.rows(fitted.representation, question.learned, drawn.train, test=False)
     y = question.labels(drawn.train).ravel()  # as the rows: net by net, snapshot by snapshot, as often as there are slices
     y = np.repeat(y, len(x) // len(y))
-    if fitted.representation.table:
-        if getattr(fitted, "grouped", False):  # rows of one net are near-twins: whoever cuts them into folds must know
-            return fitted.fit(x, y, groups=np.repeat(drawn.train, len(x) // len(drawn.train)))
-        return fitted.fit(x, y)
-    fitted.set_params(slice_length=question.where.slice_length)
-    return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"))
+    given: dict[str, Any] = {}
+    if getattr(fitted, "grouped", False):  # rows of one net are near-twins: whoever cuts them into folds must know
+        given["groups"] = np.repeat(drawn.train, len(x) // len(drawn.train))
+    if hasattr(fitted, "max_steps") or not fitted.representation.table:
+        given["progress"] = lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}")
+    elif hasattr(fitted, "vote"):
+        given["together"] = len(x) // (len(drawn.train) * len(question.learned.snapshots))
+    if not fitted.representation.table and "slice_length" in fitted.get_params():
+        fitted.set_params(slice_length=question.where.slice_length)
+    return fitted.fit(x, y, **given)
 
 
-def read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Probabilities (n, S, K, C) and their labels (C,), or for a regression predictions (n, S, K) and None."""
+def read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> Read:
+    """What it says of each slice, the labels of classes, and what it says of all slices together; see `Done`."""
     x = inputs.rows(fitted.representation, where, nets, test=True)
     shape = len(nets), len(where.snapshots), -1
-    if fitted.regression:
-        return fitted.predict(x).reshape(shape), None
-    probability = fitted.predict_proba(x)
-    return probability.reshape(*shape, probability.shape[-1]), fitted.classes_
+    predicted = fitted.predict(x) if fitted.regression else fitted.predict_proba(x)
+    predicted = predicted.reshape(*shape, *predicted.shape[1:])
+    labels = None if fitted.regression else fitted.classes_
+    if not hasattr(fitted, "vote") or predicted.shape[2] < 2:
+        return predicted, labels, None
+    voted = fitted.vote(predicted.reshape(-1, *predicted.shape[2:]), x)
+    return predicted, labels, voted.reshape(len(nets), len(where.snapshots), *voted.shape[1:])

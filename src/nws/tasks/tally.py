@@ -25,13 +25,17 @@ class Tally:
         self.answers: list[Answers] = []
         self.confusion = np.zeros((len(classes),) * 2, int)
 
-    def add(self, drawn: Round, predicted: np.ndarray, labels: Any) -> None:
-        """One round: probabilities (n, S, K, C) of `labels` (C,), or of a number predictions (n, S, K) and no labels."""
+    def add(self, drawn: Round, predicted: np.ndarray, labels: Any, voted: np.ndarray | None = None) -> None:
+        """One round: probabilities (n, S, K, C) of `labels` (C,), or of a number predictions (n, S, K) and no labels.
+
+        voted: what the K slices say together, (n, S, C) or (n, S); without it their mean.
+        """
+        voted = predicted.mean(2) if voted is None else voted
         at = [self.position[int(net)] for net in drawn.test]
         truth = self.y[at]
         if labels is None:
             single = np.abs(predicted - truth[:, :, None])
-            vote = np.abs(predicted.mean(2) - truth)
+            vote = np.abs(voted - truth)
             guess = np.median(self.y[[self.position[int(net)] for net in drawn.train]])
             # Once a net, where its snapshots share a value.
             of_net = truth[:, :1] if (truth == truth[:, :1]).all() else truth
@@ -40,7 +44,7 @@ class Tally:
         else:
             answer = labels[predicted.argmax(-1)]
             single = answer == truth[:, :, None]
-            vote = labels[predicted.mean(2).argmax(-1)] == truth
+            vote = labels[voted.argmax(-1)] == truth
             self.chance.append(1 / len(labels))
             self._confuse(truth[:, 0], answer)
         self.single[at] += single.reshape(len(at), -1).mean(1)
