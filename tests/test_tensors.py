@@ -72,7 +72,7 @@ def test_every_net_has_the_same_features():
         assert values.shape == (3, len(names))
         assert values.dtype == np.float64
         assert np.isfinite(values).all()
-        assert_allclose(tensors(theta[1], layout)[0], values[1], rtol=1e-9, atol=1e-12)
+        assert_allclose(tensors(theta[1], layout)[0], values[1], rtol=2e-6, atol=2e-9)
         assert tensors(theta[:0], layout)[0].shape == (0, len(names))
         assert np.isfinite(tensors(theta * 0, layout)[0]).all()
         assert np.isfinite(tensors(theta * np.float32(1e30), layout)[0]).all()
@@ -94,7 +94,8 @@ def test_relabelling_hidden_units_changes_nothing_and_shuffling_does(kind):
         theta = np.abs(rng.standard_normal((3, layout.size)).astype(np.float32))
     values, _ = tensors(theta, layout)
     relabelled, _ = tensors(layout.permute(theta, rng), layout)
-    assert_allclose(relabelled, values, rtol=1e-6, atol=1e-6)
+    assert_allclose(relabelled, values, rtol=2e-6, atol=2e-9)
+    assert (relabelled == values).mean() > 0.99
     shuffled = theta.copy()
     for t in layout.tensors:
         shuffled[:, t.start : t.stop] = rng.permuted(theta[:, t.start : t.stop], axis=1)
@@ -119,7 +120,7 @@ def test_leaving_out_is_never_having_had(without):
     theta, layout = theta_of(KINDS["usual"], np.random.default_rng(0))
     left_out, _ = tensors(theta, layout, without=[without])
     shorter = np.ascontiguousarray(theta[:, layout.kept((without,))])
-    assert_allclose(left_out, tensors(shorter, layout.without((without,)))[0], rtol=1e-9, atol=1e-12)
+    assert_allclose(left_out, tensors(shorter, layout.without((without,)))[0], rtol=2e-6, atol=2e-9)
     assert not np.allclose(left_out, tensors(theta, layout)[0])
 
 
@@ -193,7 +194,7 @@ def test_the_activation_explains_what_the_next_layer_reads(activation):
     values, _ = tensors(theta, layout)
     for slot_name, what in (("conv2", "log unexplained beyond the best"), ("fc1", "log mean error beyond the best")):
         apart = {a: of(values, f"{slot_name}.relation/{what}, if {a}") for a in ACTIVATIONS}
-        assert_allclose(apart.pop(activation), 0, atol=1e-9)
+        assert_allclose(apart.pop(activation), 0, atol=1e-6)
         assert np.min(list(apart.values())) > 0.5, slot_name
 
 
@@ -217,7 +218,7 @@ def test_the_spectrum_is_that_of_the_singular_values():
     shares /= shares.sum(1, keepdims=True)
     for k in (1, 2, 3):
         assert f"singular {k}" in STRUCTURE
-        assert_allclose(of(values, f"fc2.weight/singular {k}"), shares[:, k - 1], rtol=1e-6)
+        assert_allclose(of(values, f"fc2.weight/singular {k}"), shares[:, k - 1], rtol=1e-5)
 
 
 def test_norms_of_their_own_belong_to_the_weights_before():

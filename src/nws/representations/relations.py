@@ -263,7 +263,7 @@ def _two_slopes(a: np.ndarray, b: np.ndarray, y: np.ndarray) -> tuple[np.ndarray
     aa, bb = (a * a).sum(1) + 1e-20, (b * b).sum(1) + 1e-20
     along = (a * b).sum(1) / aa
     apart = b - along[:, None] * a
-    second = (apart * y).sum(1) / ((apart * apart).sum(1) + 1e-6 * bb)
+    second = (apart * y).sum(1) / ((apart * apart).sum(1) + 1e-4 * bb)
     first = (a * (y - second[:, None] * b)).sum(1) / aa
     left = _relative(y - first[:, None] * a - second[:, None] * b, y)
     return left, np.clip(first, -5, 5), np.clip(second, -5, 5)

@@ -2,7 +2,7 @@
 
 Layers are placed by slots, the first, second and last convolution and matrix and the output, and as mean, smallest and largest over
 layers. What a net lacks is 0 there, and `SLOT/present` and `SLOT.ROLE/present` say what it has. Hidden units may be reordered
-(`Layout.permute`): the row stays the same but for rounding in the last digits.
+(`Layout.permute`): the row stays the same, but for the sixth digit of a value now and then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from nws.representations.values import VALUES, measured
 
 WITHOUT = ("relations", *STRIPS)  # what can be left out
 _AT_ONCE = 1 << 19  # weights worked on together: the passes over them run in the cache
+_BITS = 20  # of a feature's mantissa that are kept
 _LIMIT = 1e6  # of a feature: a quotient of what is hardly there says no more
 
 _SHAPE = ("present", *(f"{role}/present" for role in VECTORS), "log2 units", "log2 inputs", "window")
@@ -127,7 +128,13 @@ def _rows(theta: np.ndarray, chain: Sequence[Layer], related: bool) -> np.ndarra
         found += [stack.mean(0), stack.min(0), stack.max(0)]
     counts = [len(blocks["conv"]), len(blocks["fc"]) + len(blocks["out"]), np.log2(sum(_size(layer) for layer in chain) or 1)]
     found.append(np.tile(np.array(counts, float), (S, 1)))
-    return np.clip(np.nan_to_num(np.concatenate(found, 1), posinf=_LIMIT, neginf=-_LIMIT), -_LIMIT, _LIMIT)
+    return _rounded(np.clip(np.nan_to_num(np.concatenate(found, 1), posinf=_LIMIT, neginf=-_LIMIT), -_LIMIT, _LIMIT))
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To six significant digits, nine decimals: sums of reordered units differ in the last bits, and a tree may cut just there."""
+    mantissa, exponent = np.frexp(np.round(values, 9))
+    return np.ldexp(np.round(mantissa * 2**_BITS), exponent - _BITS)
 
 
 def _placed(blocks: Sequence[np.ndarray], place: str, shape: tuple[int, int]) -> np.ndarray:
