@@ -29,7 +29,7 @@ TIERS = (
     {"images", "augment", "weights"},
     {"net", "device"},
     {"families"},
-    {"dropout", "layout", "recorded"},
+    {"dropout", "fitting", "layout", "recorded"},
     {"atomic", "cells", "processes", "progress"},
     {"shift"},
     {"errors", "processor", "threads", "vocabulary"},

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nws import bars
 from nws.progress import Doing
-from nws.train import runners
+from nws.train.runners import base
 
 
 def said(monkeypatch, terminal, seconds):
@@ -35,8 +35,8 @@ def test_where_nobody_watches_lines_go_on_too(monkeypatch):
 
 @pytest.mark.parametrize(("chosen", "used"), [(None, 1), (2, 2)])
 def test_training_with_pytorch_uses_one_thread_unless_told_otherwise(monkeypatch, chosen, used):
-    monkeypatch.setattr(runners, "chosen_by_user", lambda: chosen)
+    monkeypatch.setattr(base, "chosen_by_user", lambda: chosen)
     before = torch.get_num_threads()
-    with runners._one_thread():
+    with base._one_thread():
         assert torch.get_num_threads() == used
     assert torch.get_num_threads() == before

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from nws.families.space import Config
 from nws.net import Net
 from nws.progress import Doing
 from nws.train.loop import Progress as Record
@@ -25,7 +26,7 @@ class SamplingBar:
     def __init__(self, total: int, done: int):
         self.total, self.done, self.fresh, self.images = total, done, 0, 0
         self.elsewhere: Callable[[], int] = lambda: 0  # nets that other processes made meanwhile
-        self.started = time.monotonic()
+        self.started = self.spoke = time.monotonic()
         self.lines: dict[int, TaskID] = {}
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"), console=console
@@ -52,17 +53,25 @@ class SamplingBar:
         if net.number in self.lines:
             self.bar.remove_task(self.lines.pop(net.number))
         self.bar.update(self.whole, completed=self.done + self.elsewhere(), text=self._rate())
-        if not console.is_terminal:
-            ended = "diverged" if net.status == "diverged" else f"test {net.test_accuracy:.1%}"
-            dataset = net.hp.to_dict().get("dataset", "image set not recorded")
-            text = f"net {net.number}: {dataset}, {ended}, {len(net.history) - 1} epochs, {net.seconds:.0f} s"
-            console.print(f"{text} [{self._rate()}]", markup=False)
+        now = time.monotonic()
+        quick = isinstance(net.hp, Config) and net.hp.family.train_many is not None  # hundreds a second: a line each is no news
+        if console.is_terminal or (quick and self.done < self.total and now < self.spoke + PLAIN_SECONDS):
+            return
+        self.spoke = now
+        dataset = net.hp.to_dict().get("dataset", "image set not recorded")
+        if "test_accuracy" in net.measures:
+            ended = f"test {net.test_accuracy:.1%}"
+        else:
+            ended = ", ".join(f"{name} {value:.3g}" for name, value in zip(net.measures[1:], net.history[-1, 1:]))
+        ended = "diverged" if net.status == "diverged" else ended
+        text = f"net {net.number}: {dataset}, {ended}, {max(len(net.history) - 1, int(net.epoch[-1]))} epochs, {net.seconds:.2g} s"
+        console.print(f"{text} [{self._rate()}]", markup=False)
 
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self.started, 1e-9)
         others = self.elsewhere()
         done, fresh = self.done + others, self.fresh + others
-        text = f"{done} of {self.total}, {self.images / elapsed:,.0f} images/s"
+        text = f"{done} of {self.total}" + (f", {self.images / elapsed:,.0f} images/s" if self.images else "")
         if fresh:
             left = (self.total - done) * elapsed / fresh
             text += f", {3600 * fresh / elapsed:,.0f} nets/h, {duration(left)} left"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def sample(
     workers: int | None = None,
     share: str | None = None,
     until: str | None = None,
-    snapshots: int = 20,
+    snapshots: int | None = None,
     epochs: int = MAX_EPOCHS,
     limit: int | None = None,
     limit_test: int | None = None,
@@ -53,6 +53,7 @@ def sample(
     workers  processes of one thread each; None is one per core. On a GPU: nets side by side, None is 32
     share    "K/N": of N processes that fill this zoo, whichever host they are on, the K-th; its nets come first, then others'
     until    when to stop: "4h", "17:30"; what is not done then is left to the next call. Both are SLURM's where they are not given
+    snapshots  kept of each net; None: as many as its family keeps, 20 of most
     epochs   at most; early stopping usually ends a training before 1000
     limit    class-balanced subset of the training images; `limit_test` of the test images
     data     folder with the image sets' files; see `nws.images.load`
@@ -67,9 +68,9 @@ def sample(
     configs, space = _drawn(nets, n, seed, space, [s if isinstance(s, str) else s.name for s in given])
     given = given or sorted({hp.dataset for hp in configs})
     sets = {s.name: s for s in given if isinstance(s, ImageSet)}
-    sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test)
+    sets |= load_images([s for s in given if isinstance(s, str)], data, limit, limit_test, original=configs[0].family.original)
     configs = suited(configs, sets)
-    schedule = Schedule(seed, snapshots, epochs)
+    schedule = Schedule(seed, snapshots or configs[0].family.snapshots, epochs)
     zoo = prepare(path, configs, sets, schedule, space)
     if on_progress is not None:
         fill(zoo, configs, sets, schedule, workers=workers, engine=engine, shift=shift, on_progress=on_progress)
@@ -105,7 +106,7 @@ def suited(configs: Sequence[Config], sets: Mapping[str, ImageSet]) -> list[Conf
     for number, hp in enumerate(configs):
         if hp.dataset not in sets:
             raise unknown(f"net {number} wants an image set that was not given:", hp.dataset, sets)
-        found.append(hp.family.for_images(hp, sets[hp.dataset]))
+        found.append(hp.family.for_net(hp, sets[hp.dataset], number))
         if reason := hp.family.why_not(found[-1], sets[hp.dataset]):
             raise NwsError(f"net {number}: {reason}")
     return found
@@ -117,10 +118,11 @@ def load_images(
     limit: int | None = None,
     limit_test: int | None = None,
     progress: bool = False,
+    original: bool = False,
 ) -> dict[str, ImageSet]:
     """The named image sets by name; see `nws.images.load`."""
     return {
-        name: image_sets.load(name, folder=data, limit=limit, limit_test=limit_test, progress=progress)
+        name: image_sets.load(name, folder=data, limit=limit, limit_test=limit_test, progress=progress, original=original)
         for name in dict.fromkeys(names)
     }
 
@@ -154,7 +156,12 @@ def _check_same_nets(zoo: Zoo, nets: Sequence[Config]) -> None:
         for name, value in hp.to_dict().items():
             if number in held and held[number][name] != value:
                 difference = f"its net {number} has {name}={held[number][name]}, not {value}"
-            elif number not in held and options and not _within(value, options[name], known[name].continuous):
+            elif (
+                number not in held
+                and options
+                and name not in hp.family.given
+                and not _within(value, options[name], known[name].continuous)
+            ):
                 difference = f"its space has {name}={', '.join(map(str, options[name]))}, net {number} {value}"
             else:
                 continue
@@ -188,6 +195,10 @@ def fill(
     too, when the zoo is being repaired or imported into. Ends when all nets are there, or when the shift is over.
     """
     workers = default_workers(engine) if workers is None else workers
+    many = bool(nets) and nets[0].family.train_many is not None
+    if many and engine == "gpu":
+        runner = "serial"  # it is one program for many nets already
+    together = nets[0].family.together(nets[0]) if many else 1
     with Claims(zoo.path, len(nets), zoo.missing, shift or Shift(), workers) as claims:
         if isinstance(on_progress, SamplingBar):
             on_progress.elsewhere = lambda: claims.elsewhere
@@ -196,30 +207,65 @@ def fill(
             zoo.mark_failed(net.number, net.why)
             claims.refused(net.number)
 
+        def stored(net: Net, ours: bool) -> None:
+            claims.done(net.number, net.seconds, ours)
+            if ours:
+                on_progress(net)
+
         how: dict[str, Any] = {"engine": engine, "runner": runner, "on_progress": on_progress, "gave_up": gave_up}
         while True:
             jobs = (Job(number, nets[number]) for number in claims.numbers())
-            for net in train(jobs, sets, schedule, workers=max(1, min(workers, claims.left)), **how):
-                claims.done(net.number, net.seconds, ours := _kept(zoo, net))
-                if ours:
-                    on_progress(net)
+            _store(zoo, train(jobs, sets, schedule, workers=max(1, min(workers, claims.left)), **how), together, stored)
             if not claims.wait():
                 return
 
 
-def _kept(zoo: Zoo, net: Net) -> bool:
-    """Whether the net is now in the zoo as we trained it; else another process was sooner, with the same net."""
+def _store(zoo: Zoo, made: Iterable[Net], together: int, stored: Callable[[Net, bool], None]) -> None:
+    """Each net on disk as it comes; of families that train many at a time, so many in one file. Whatever stops it, all are.
+
+    stored(net, ours): it is in the zoo; not ours where another process was sooner, with the same net.
+    """
+    held: list[Net] = []
+
+    def write() -> None:
+        nets = held.copy()
+        held.clear()
+        ours = _kept(zoo, nets, together > 1)
+        for net in nets:
+            stored(net, net.number in ours)
+
     try:
-        zoo.append(net)
+        for net in made:
+            if held and net.number <= held[-1].number:
+                write()
+            held.append(net)
+            if len(held) >= together:
+                write()
+    finally:
+        if held:
+            write()
+
+
+def _kept(zoo: Zoo, nets: Sequence[Net], many: bool) -> set[int]:
+    """The numbers of those that the zoo did not have, and has now."""
+    sided = [(net, zoo.split(net.hp.family.like(net.hp, net.number))) for net in nets if isinstance(net.hp, Config)]
+    try:
+        if many:
+            zoo.append_many(sided)
+        else:
+            zoo.append(*sided[0])
     except TakenError:
-        return False
-    return True
+        left = set(zoo.missing(range(nets[0].number, nets[-1].number + 1))) if many else set[int]()
+        some = [net for net in nets if net.number in left]
+        return _kept(zoo, some, many) if some else set()
+    return {net.number for net in nets}
 
 
 def cautions(nets: Sequence[Config], sets: Mapping[str, ImageSet], schedule: Schedule, engine: str) -> list[str]:
     """What a user should know before the work starts, in plain words. NwsError when this machine has no such engine."""
     engines.check(engine)
-    slow = native_engine.why_not() if engine == "auto" and nets[0].family is CNN2020 else None
+    own = nets[0].family.why_no_engine("native", nets[0]) if nets[0].family.train_many else None
+    slow = (native_engine.why_not() if nets[0].family is CNN2020 else own) if engine == "auto" else None
     notes = [slow] if slow else []
     records = schedule.epochs + 1
     if records < schedule.snapshots:

@@ -86,9 +86,8 @@ def _made(
     nets: int,
     seed: int,
     *,
-    workers: int | None = None,
-    data: str | Path | None = None,
     on_progress: Callable[[str], None] = lambda doing: None,
+    **how: Any,
 ) -> Zoo:
     space = SPACES[kind].with_(dataset=size.images)
     return sample(
@@ -97,13 +96,12 @@ def _made(
         nets,
         images=size.images,
         seed=seed,
-        workers=workers,
         snapshots=size.snapshots,
         epochs=size.epochs,
         limit=size.limit,
         limit_test=size.limit_test,
-        data=data,
         on_progress=_counted(on_progress, path, nets),
+        **how,
     )
 
 

@@ -32,8 +32,11 @@ Properties = Annotated[
 ]
 Snapshots = Annotated[str | None, Parameter(help="Which snapshots to read: 11:20, 20, or 1,5,20; default: the last four.")]
 Split = Annotated[
-    Literal["rounds", "stored"],
-    Parameter(help="rounds: each round draws its own test nets; stored: every round uses the split stored in the zoo."),
+    Literal["rounds", "stored", "source"],
+    Parameter(
+        help="rounds: each round draws its own test nets; stored: every round uses the split stored in the zoo; source: nets of "
+        "test images are tested, of zoos whose nets are pictures."
+    ),
 ]
 Slice = Annotated[
     str | None,

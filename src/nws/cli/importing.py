@@ -15,7 +15,7 @@ _SHOWN = 10  # skipped nets that are listed for people; --json has all
 @app.command(name="import")
 def import_(
     kind: Annotated[
-        Literal["nws2020", "small-cnn-zoo", "model-zoos", "checkpoints"], Parameter(name="KIND", help="Whose format it is.")
+        Literal["nws2020", "small-cnn-zoo", "model-zoos", "checkpoints", "inrs"], Parameter(name="KIND", help="Whose format it is.")
     ],
     source: Annotated[Path, Parameter(name="SRC", help="Folder, table, glob or file; docs/import.md has a list per kind.")],
     zoo: ZooPath,

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _OPTIONS = "; ".join(f"{p.name}: {', '.join(p.label(o) for o in p.options)}" for p in PROPERTIES.values())
 _HELP = {
     "family": f"What kind of nets: {', '.join(FAMILIES)}, or your own as module:Name (docs/families.md).",
-    "space": "What nets are drawn from. cnn2020: fixed (one architecture, the default) or main (random ones); mlp: main.",
+    "space": "What nets are drawn from. cnn2020: fixed (one architecture, the default) or main (random ones); siren: main, navon.",
     "images": "Image sets, comma between; default: the space's own. `nws images` lists them.",
     "nets": "How many nets the zoo is to have; a larger number extends it later.",
     "seed": "Random seed: the same seed gives the same nets.",
-    "snapshots": "How many snapshots to keep of each net, evenly spread over its training.",
+    "snapshots": "How many snapshots to keep of each net, evenly spread over its training; default: 20, of INRs 1.",
     "epochs": "The most epochs a net is trained; early stopping usually ends it before.",
     "limit": "Use only this many training images, equally many of each class; default: all.",
     "limit_test": "Use only this many test images; default: all.",
@@ -51,7 +51,7 @@ class Nets:
     images: Annotated[str | None, Parameter(help=_HELP["images"])] = None
     nets: Annotated[int, Parameter(help=_HELP["nets"])] = 100
     seed: Annotated[int, Parameter(help=_HELP["seed"])] = 0
-    snapshots: Annotated[int, Parameter(help=_HELP["snapshots"])] = 20
+    snapshots: Annotated[int | None, Parameter(help=_HELP["snapshots"])] = None
     epochs: Annotated[int, Parameter(help=_HELP["epochs"])] = 1000
     limit: Annotated[int | None, Parameter(help=_HELP["limit"])] = None
     limit_test: Annotated[int | None, Parameter(help=_HELP["limit_test"])] = None
@@ -78,9 +78,9 @@ class Nets:
 
         space = self.drawn_from()
         names, live = space.options["dataset"], terminal.console.is_terminal
-        sets = sampling.load_images(names, self.data, self.limit, self.limit_test, progress=live)
+        sets = sampling.load_images(names, self.data, self.limit, self.limit_test, live, space.family.original)
         hps = sampling.suited(space.sample(self.nets, self.seed), sets)
-        return space, hps, sets, Schedule(self.seed, self.snapshots, self.epochs)
+        return space, hps, sets, Schedule(self.seed, self.snapshots or space.family.snapshots, self.epochs)
 
 
 @app.command

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from nws import __version__
-from nws.cli.app import Json, ZooPath, app, positive, print_json
+from nws.cli.app import Json, ZooPath, app, beside, named, positive, print_json
 from nws.errors import NwsError
 from nws.progress import Doing
 
@@ -138,16 +138,49 @@ def annotate(
 
 
 @app.command
-def images(*, data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None, as_json: Json = False) -> None:
-    """List the image sets that nws knows, and where each is on this machine."""
+def images(
+    zoo: Annotated[Path | None, Parameter(name="ZOO", help="A zoo of nets that are pictures, to be rendered.")] = None,
+    /,
+    *,
+    render: Annotated[bool, Parameter(negative="", help="Draw nets of ZOO: the original, what the net says, the error.")] = False,
+    nets: Annotated[str | None, Parameter(help="Numbers of the nets to draw, comma between; default: one per class.")] = None,
+    out: Annotated[Path | None, Parameter(help="The PNG file to write; default: ZOO-images.png.")] = None,
+    data: Annotated[Path | None, Parameter(help="Folder to look in.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the image sets that nws knows, and where each is on this machine; or draw the pictures that the nets of a zoo are."""
     from nws import images as image_sets
     from nws import terminal
 
+    if zoo is not None:
+        _render(zoo, nets, out or beside(zoo, "images.png"), data, as_json)
+        return
+    if render or nets or out:
+        raise NwsError("which zoo? nws images ZOO --render")
     found = {name: image_sets.where(name, data) for name in image_sets.NAMES}
     if as_json:
         print_json(found)
     else:
         terminal.out.print(terminal.facts(list(found.items()), "Image sets"))
+
+
+def _render(zoo: Path, nets: str | None, out: Path, data: Path | None, as_json: bool) -> None:
+    from nws.zoo import Zoo
+
+    opened = Zoo(zoo)
+    numbers = None if nets is None else [int(number) for number in named(nets, "net", map(str, opened.numbers()))]
+    from nws import terminal  # after everything that may be wrong: it brings matplotlib
+    from nws.atomic import write_whole
+    from nws.figures import pictures
+
+    figure, notes = pictures.strip(opened, numbers, data)
+    write_whole(out, pictures.png(figure))
+    if as_json:
+        print_json({"zoo": str(zoo), "out": str(out), "notes": notes})
+        return
+    terminal.out.print(f"wrote {out}", markup=False)
+    for note in notes:
+        terminal.console.print(f"note: {note}", markup=False)
 
 
 @app.command

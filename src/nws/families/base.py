@@ -37,6 +37,7 @@ RESERVED = {
 }
 
 _ANY = 1 << 53  # beyond every number that a property may be
+TOGETHER = 64  # nets of one `train_many`
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,18 @@ class Record:
     measures: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A net of a `train_many`: its position among the configs, and its records, all of which are kept as snapshots.
+
+    engine  what trained it, for its provenance
+    """
+
+    place: int
+    records: Sequence[Record]
+    engine: str = "own"
+
+
 class Family:
     """A kind of net. Subclass it, name it, give it `properties`, and write `module`; everything else has a default.
 
@@ -61,6 +74,9 @@ class Family:
                 `learning_rate` and `batch_size` too, and follows `optimizer`, `augmentation`, `weight_decay` and `label_noise`
                 where they are there; `nws.families.standard` has them ready
     measures    columns of each net's history, the first being "step"
+    snapshots   how many a zoo keeps of each net where nobody says
+    original    pictures are wanted as their files have them (28 x 28 grey), not as the paper's nets see them (32 x 32 x 3)
+    given       properties that follow from the net's number and the images (`for_net`) instead of being drawn
 
     >>> class Line(Family):
     ...     name = "line"
@@ -73,6 +89,9 @@ class Family:
     version: int = 1
     properties: tuple[Property, ...] = ()
     measures: tuple[str, ...] = HISTORY
+    snapshots: int = 20
+    original: bool = False
+    given: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -142,6 +161,14 @@ class Family:
         """The config as these images need it: the number of classes, for instance."""
         return config
 
+    def for_net(self, config: Any, images: ImageSet, number: int) -> Any:
+        """The config of net `number`: as `for_images`, and where each net has an image of its own, with that."""
+        return self.for_images(config, images)
+
+    def like(self, config: Any, number: int) -> int:
+        """The number whose side of the zoo's split the net is on: another's where two would give each other away (one image)."""
+        return number
+
     def pictures(self, config: Any, images: ImageSet) -> ImageSet:
         """The images as the net sees them: of another size, for instance."""
         return images
@@ -150,6 +177,25 @@ class Family:
     # Whatever is random comes from `rng` or from PyTorch's own generator, which is seeded for each net:
     # def train(self, config, images, rng, epochs): ...
     train: Any = None
+
+    # A family whose nets are pictures says how they look: nets theta (N, P) of one config -> (N, rows, columns, channels), 0 to 1.
+    # def render(self, config, theta, rows=None, columns=None): ...
+    render: Any = None
+
+    # A family that trains many nets as one program (side by side in vector registers, or by batched matrix products) writes this
+    # instead: a generator of `Trained`, in any order. A net must depend on its config and its generator `rngs[k]` only, not on the
+    # others; the configs are of one image set, at most `together` of them, each with its own generator. `snapshots` records of
+    # each net are wanted, or fewer.
+    # def train_many(self, configs, images, rngs, snapshots, engine): ...
+    train_many: Any = None
+
+    def together(self, config: Any) -> int:
+        """Nets of one `train_many`: what a killed run loses, and what a progress bar waits for."""
+        return TOGETHER
+
+    def why_no_engine(self, engine: str, config: Any) -> str | None:
+        """Of a family with `train_many`: why this engine ("auto", "native", "torch", "gpu") cannot train the net; None: it can."""
+        return None if engine == "auto" else f"nets of {self.name} bring their own training: use --engine auto"
 
 
 @lru_cache(maxsize=512)

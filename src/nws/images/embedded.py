@@ -35,13 +35,17 @@ _STRIPS, _TEST_STRIPS = 8, (2, 6)  # each picture is cut into upright strips; th
 _SEED = 2020
 
 
-def digits() -> ImageSet:
-    """scikit-learn's `load_digits`: 8 x 8 grey, values 0..16 stretched to 0..255; every fifth image of a class is a test image."""
+def digits(original: bool = False) -> ImageSet:
+    """scikit-learn's `load_digits`: 8 x 8 grey, values 0..16 stretched to 0..255; every fifth image of a class is a test image.
+
+    original: pictures of 8 x 8 x 1 instead of 32 x 32 x 3.
+    """
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     values, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
-    pictures = to_pictures(((values.astype(np.uint16) * 255 + 8) // 16).astype(np.uint8))
+    stretched = ((values.astype(np.uint16) * 255 + 8) // 16).astype(np.uint8)
+    pictures = stretched[..., None] if original else to_pictures(stretched)
     test = np.zeros(len(labels), bool)
     for c in range(10):
         test[np.flatnonzero(labels == c)[4::5]] = True
@@ -52,11 +56,11 @@ def digits() -> ImageSet:
     )
 
 
-def scenes() -> ImageSet:
+def scenes(original: bool = False) -> ImageSet:
     """Patches of ten photographs inside scikit-image's wheel; the class is the photograph.
 
     300 training and 60 test patches of 32 x 32 pixels per class at fixed random places. Training and test patches come from
-    different strips, so they share no pixel.
+    different strips, so they share no pixel. original: they are cut to that size.
     """
     splits: dict[bool, list[np.ndarray]] = {False: [], True: []}
     files = {}

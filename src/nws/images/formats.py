@@ -30,10 +30,16 @@ _STL_CHUNK = 512  # images at a time: their 16-bit sums stay below 30 MB
 
 def read_idx(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """(image file, label file) -> pictures (N, 32, 32, 3), labels (N,), both uint8."""
+    images, labels = read_idx_original(paths)
+    return to_pictures(images), labels
+
+
+def read_idx_original(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_idx`, pictures (N, rows, columns, 1) as the file has them."""
     images, labels = idx(paths[0], 3), idx(paths[1], 1)
     _check_counts(paths[1], len(images), len(labels))
     _check_labels(paths[1], labels, 0, 9)
-    return to_pictures(images), labels
+    return images[..., None], labels
 
 
 def idx(path: Path, dimensions: int) -> np.ndarray:

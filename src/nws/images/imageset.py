@@ -14,6 +14,7 @@ from nws.errors import NwsError
 from nws.images.resize import resized
 
 MAX_CLASSES = 10_000
+VALIDATION = 5000  # images at most, of `ImageSet.numbered`
 # Which images a limit keeps must not depend on the zoo: two zoos with the same --limit have seen the same images.
 _SUBSET_SEED = 2020
 
@@ -64,6 +65,17 @@ class ImageSet:
         """The same set with pictures of side x side x channels: bilinear, or the mean of pixels when made smaller; grey is the mean
         of the colours. The last few are remembered, since many nets of a zoo ask for the same."""
         return self if self.shape == (side, side, channels) else _resized(self, side, channels)
+
+    def numbered(self, number: int) -> tuple[np.ndarray, int, str]:
+        """Image `number` of the set, the training images first, then the test images: (rows, columns, channels) uint8, label, side.
+
+        Sides are "train", "val" and "test": the last tenth of the training images, at most 5,000, are for validation. That is the
+        usual division of MNIST (55,000 / 5,000 / 10,000) and CIFAR-10 (45,000 / 5,000 / 10,000) by position.
+        """
+        n = len(self.y_train)
+        if number >= n:
+            return self.x_test[number - n], int(self.y_test[number - n]), "test"
+        return self.x_train[number], int(self.y_train[number]), "val" if number >= n - min(n // 10, VALIDATION) else "train"
 
     def labelled(self, y_train: np.ndarray) -> ImageSet:
         """The same set with other training labels (N,); the same object where they are the same array."""

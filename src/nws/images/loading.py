@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,12 @@ def load(
     limit_test: int | None = None,
     download: bool = True,
     progress: bool = False,
+    *,
+    original: bool = False,
 ) -> ImageSet:
     """The image set `name`, all of it or class-balanced subsets of `limit` training and `limit_test` test images.
+
+    original: pictures as the files have them, MNIST 28 x 28 x 1, instead of 32 x 32 x 3 (STL-10 remains reduced to that).
 
     The files are looked for in FOLDER/NAME, FOLDER being `folder`, else $NWS_DATA, else the user's cache. Into the cache, and
     only there, missing files are downloaded (not with download=False; `progress` shows a bar on the terminal). Files of the
@@ -45,9 +50,11 @@ def load(
     if name in _registered:
         image_set = _registered[name]
     elif name in EMBEDDED:
-        image_set = EMBEDDED[name]()
+        image_set = EMBEDDED[name](original)
     elif name in SOURCES:
-        image_set = _from_files(name, folder or os.environ.get("NWS_DATA"), download, progress)
+        source = SOURCES[name]
+        source = replace(source, read=source.original) if original and source.original else source
+        image_set = _from_files(name, source, folder or os.environ.get("NWS_DATA"), download, progress)
     else:
         raise unknown("image set", name, names())
     return image_set.limited(limit, limit_test)
@@ -113,8 +120,7 @@ def _labels(at: str, y: np.ndarray) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def _from_files(name: str, folder: str | os.PathLike[str] | None, download: bool, progress: bool) -> ImageSet:
-    source = SOURCES[name]
+def _from_files(name: str, source: Source, folder: str | os.PathLike[str] | None, download: bool, progress: bool) -> ImageSet:
     if folder is not None:
         place = Path(folder).expanduser() / name
         found = _locate(place, source)

@@ -40,6 +40,7 @@ class Source:
     urls     folders that hold the files, or the archive; alternatives, tried in turn
     archive  the file to download, where the others are packed inside it in a folder `folder`
     partial  may training files be missing? (each is a sample of its own)
+    original as `read`, pictures as the files have them; None: `read` leaves them so, or gives no others
     """
 
     classes: tuple[str, ...]
@@ -50,6 +51,7 @@ class Source:
     archive: File | None = None
     folder: str = ""
     partial: bool = False
+    original: Callable[[Sequence[Path]], tuple[np.ndarray, np.ndarray]] | None = None
 
 
 _DIGITS = tuple("0123456789")
@@ -76,6 +78,7 @@ SOURCES = {
         ),
         # Mirrors: the authors' own page no longer serves the files to programs.
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        original=formats.read_idx_original,
     ),
     "fashion": Source(
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
@@ -91,6 +94,7 @@ SOURCES = {
             (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
         ),
         ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+        original=formats.read_idx_original,
     ),
     "kmnist": Source(
         ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
@@ -106,6 +110,7 @@ SOURCES = {
             (5120, "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c"),
         ),
         ("https://codh.rois.ac.jp/kmnist/dataset/kmnist/", "http://codh.rois.ac.jp/kmnist/dataset/kmnist/"),
+        original=formats.read_idx_original,
     ),
     "cifar10": Source(
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),

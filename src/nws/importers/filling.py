@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nws.errors import NwsError, unknown
-from nws.importers import checkpoints, model_zoos, nws2020, small_cnn_zoo
+from nws.importers import checkpoints, inrs, model_zoos, nws2020, small_cnn_zoo
 from nws.importers.source import Source
 from nws.zoo import Zoo
 
@@ -18,6 +18,7 @@ _OPENERS: dict[str, Callable[..., Source]] = {
     "small-cnn-zoo": small_cnn_zoo.open_source,
     "model-zoos": model_zoos.open_source,
     "checkpoints": checkpoints.open_source,
+    "inrs": inrs.open_source,
 }
 KINDS = tuple(_OPENERS)
 
@@ -72,7 +73,7 @@ def fill(source: Source, path: str | Path, strict: bool = False, on_progress: On
 
     Raises NwsError for a zoo made from something else, a full disk, or when no net at all could be read.
     """
-    zoo = Zoo.create(path, imported=source.kind, source=source.fingerprint)
+    zoo = Zoo.create(path, family=source.family, imported=source.kind, source=source.fingerprint)
     summary = Summary(str(path), source.kind, notes=Counter(dict.fromkeys(source.notes, 1)))
     with zoo.only_writer():
         present = set(zoo.numbers())

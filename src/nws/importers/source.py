@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError
+from nws.families import Family
 from nws.families.cnn2020 import HyperParameters
 from nws.net import HISTORY, Net
 from nws.recorded import Recorded
@@ -42,6 +43,7 @@ class Source:
 
     fingerprint  of the list of its nets: a zoo goes on being filled from the same list only
     items        starts the list anew at each call; `count` long
+    family       whose properties the nets have, for a family that is ours
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Source:
     count: int
     items: Callable[[], Iterator[Item]]
     notes: tuple[str, ...] = ()
+    family: Family | None = None
 
 
 def fingerprint(parts: Iterable[str | bytes]) -> str:

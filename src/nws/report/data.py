@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from nws import tables as stored_tables
 from nws.analysis import statistics
 from nws.errors import NwsError
 from nws.families.space import Property
+from nws.figures import pictures
 from nws.figures.reading import effort
 from nws.progress import within
 from nws.report import findings, glance
@@ -76,9 +78,19 @@ def gather(zoo: Zoo, tables: str | Path | None = None, on_progress: Callable[[st
         "method": method,
         "shared": {name: list(pair) for name, pair in shared.items()},
         "notes": {name: _notes(t) for name, t in {**found, "maps": maps}.items() if t is not None},
+        "pictures": _pictures(zoo),
         **sections,
         "maps": None if maps is None else _maps(maps),
     }
+
+
+def _pictures(zoo: Zoo) -> dict[str, Any] | None:
+    """Of nets that are pictures some, as a PNG in base64; None of others."""
+    if not pictures.can(zoo):
+        return None
+    figure, notes = pictures.strip(zoo)
+    text = "Each image, what its net says of it, and the error: red where the net is too bright, blue where it is too dark."
+    return {"png": base64.b64encode(pictures.png(figure)).decode(), "text": text, "notes": notes}
 
 
 def _plane(zoo: Zoo, source: Tables, on_progress: Callable[[str], None]) -> tuple[pd.DataFrame | None, str]:

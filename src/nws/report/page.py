@@ -76,8 +76,19 @@ def html(data: Mapping[str, Any]) -> str:
         policy=f"{POLICY}; script-src {digest(script)}; style-src {digest(style)}",
         style=style,
         script=script,
-        data=embedded(data),
+        pictures=_pictures(data.get("pictures")),
+        data=embedded({name: value for name, value in data.items() if name != "pictures"}),
     )
+
+
+def _pictures(found: Mapping[str, Any] | None) -> str:
+    """The section of what the nets show, or nothing."""
+    if not found:
+        return ""
+    notes = "".join(f'<p class="quiet">{escaping.escape(note)}</p>' for note in found["notes"])
+    picture = f'<img src="data:image/png;base64,{found["png"]}" alt="{escaping.escape(found["text"])}" class="strip">'
+    heading = f'<h2 id="shown-h">What the nets show</h2><p class="quiet">{escaping.escape(found["text"])}</p>'
+    return f'<section id="pictures" aria-labelledby="shown-h"><div class="heading">{heading}</div>{picture}{notes}</section>'
 
 
 def embedded(value: Any) -> str:

@@ -22,7 +22,7 @@ from nws.layout import PARTS, STRIPS
 if TYPE_CHECKING:
     import pandas as pd
 
-SPLITS = ("rounds", "stored")
+SPLITS = ("rounds", "stored", "source")
 STRIPPED_AT = ("test", "both")
 TEST_SHARE = 0.25
 
@@ -39,7 +39,8 @@ class Task:
     part          all, conv or fc
     converged     True: only nets above the paper's accuracy thresholds; or image set -> threshold; False: all that trained
     split         "rounds": each round draws its own test nets, a quarter, so that every net of a small zoo is tested in turn;
-                  "stored": the zoo's own split in every round, for comparison with others
+                  "stored": the zoo's own split in every round, for comparison with others; "source": of nets that are pictures,
+                  by the side of the image in its set, those of test images tested, those of validation images left out
     without       kinds of weights (`nws.layout.STRIPS`) that are taken out of theta, which gets shorter: bias, moving, norm ...
     without_at    "test": learned with them, tested without, the paper's way (F.3); "both": never seen, which asks for more
     only          property -> value: of the zoo only the nets that have it, such as {"batch_norm": False}

@@ -67,6 +67,8 @@ def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
     )
     table = _only(table, task, zoo, notes)
     table = _long_enough_stripped(table, where, zoo, notes)
+    if task.split == "source":
+        table = _of_source(table, zoo, notes)
     table, y = _measured(table, targets.values(zoo, task.property, table.index.to_numpy(), where.snapshots), task, zoo, notes)
     nets = table.index.to_numpy()
     if len(set(y.ravel().tolist())) == 1:
@@ -81,8 +83,18 @@ def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
             raise NwsError(
                 f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, tensors or dmc on slices"
             )
-    stored = table["split"].to_numpy() if task.split == "stored" else None
+    stored = None if task.split == "rounds" else table["split" if task.split == "stored" else "side"].to_numpy()
     return Question(task, target, name, meta, where, nets, y, stored, tuple(notes))
+
+
+def _of_source(table: Any, zoo: Zoo, notes: list[str]) -> Any:
+    """The nets of training and test images."""
+    if "side" not in table:
+        raise NwsError(f"{zoo.path} does not say from which side of the image set a net's picture is: use --split rounds or stored")
+    kept = table[table["side"].isin(["train", "test"])]
+    if left := len(table) - len(kept):
+        notes.append(f"{left:,} nets left out: their images are for validation")
+    return kept
 
 
 def _where(task: Task, name: str, meta: Any, zoo: Zoo) -> Where:

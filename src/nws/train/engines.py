@@ -38,6 +38,8 @@ def check(name: str) -> None:
 
 def why_not(name: str, hp: Config) -> str | None:
     """Why the engine cannot train this net on any images, in one line; None when it can."""
+    if hp.family.train_many is not None:
+        return hp.family.why_no_engine(name, hp)
     if hp.family.train is not None:
         return None if name == "auto" else f"nets of {hp.family.name} bring their own training: use --engine auto"
     if missing := [needed for needed in ("learning_rate", "batch_size") if needed not in hp]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from nws import __version__
 from nws.errors import NwsError
-from nws.families.base import walk
+from nws.families.base import Trained, walk
 from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net, snapshot_records
@@ -189,6 +189,36 @@ def _train_own(job: Job, images: ImageSet, schedule: Schedule, on_progress: Call
         raise NwsError(f"net {job.number}: the training of {family.name} yielded no record: yield the initialization first")
     about = {"engine": "own", "images": images.about["sha256"]}
     return _net(job, schedule, records, history, status, time.perf_counter() - started, about)
+
+
+def train_block(jobs: Sequence[Job], images: ImageSet, engine: str, schedule: Schedule) -> list[Net]:
+    """Nets of a family that trains many at a time, in the order of the jobs. They are the same in any company."""
+    family, started = jobs[0].hp.family, time.perf_counter()
+    configs, rngs = [job.hp for job in jobs], [_stream(schedule.seed, job.number, INITIAL) for job in jobs]
+    found: dict[int, Trained] = {}
+    for trained in family.train_many(configs, family.pictures(configs[0], images), rngs, schedule.snapshots, engine):
+        found[trained.place] = trained
+    seconds, nets = (time.perf_counter() - started) / len(jobs), []
+    for place, job in enumerate(jobs):
+        if place not in found or not found[place].records:
+            raise NwsError(f"net {job.number}: the training of {family.name} yielded no record of it")
+        walked = list(walk(iter(found[place].records), family.layout(job.hp)))
+        measured = [[step, *(float(m.get(name, "nan")) for name in family.measures[1:])] for step, _, m in walked]
+        good = all(np.isfinite(theta).all() for _, theta, _ in walked)
+        net = Net(
+            number=job.number,
+            hp=job.hp,
+            layout=family.layout(job.hp),
+            theta=np.stack([theta for _, theta, _ in walked]),
+            epoch=np.array([step for step, _, _ in walked], np.int64),
+            history=np.array(measured),
+            status="ok" if good and not np.isnan(measured[-1]).any() else "diverged",
+            seconds=seconds,
+            about={"seed": schedule.seed, "nws": __version__, "engine": found[place].engine, "images": images.about["sha256"]},
+            measures=family.measures,
+        )
+        nets.append(net)
+    return nets
 
 
 def _net(

@@ -105,7 +105,7 @@ def metadata_of(net: Net, split: str, tensors: Mapping[str, np.ndarray], layout:
         "seconds": repr(float(net.seconds)),
         "measures": json.dumps(net.measures),
         "measured": json.dumps(_measured(net.history, net.measures)),
-        "epochs": str(int(net.epoch[-1]) if isinstance(net.hp, Recorded) else max(len(net.history) - 1, 0)),
+        "epochs": str(int(net.epoch[-1]) if isinstance(net.hp, Recorded) else max(len(net.history) - 1, int(net.epoch[-1]))),
         "about": json.dumps(plain(net.about)),
         "theta_sha256": sha256(tensors["theta"]),
         "records_sha256": sha256(tensors["epoch"], tensors["history"]),

@@ -10,7 +10,7 @@ from nws.net import Net
 from nws.threads import cores
 from nws.train import engines
 from nws.train.loop import Job, Schedule
-from nws.train.runners.base import GivenUp, OnProgress, Runner, Training
+from nws.train.runners.base import GivenUp, OnProgress, Runner, Training, blocks
 from nws.train.runners.processes import in_processes
 
 _NAMED = 20  # nets in an error's one line
@@ -39,6 +39,8 @@ def train(
     engines.check(engine)
     if isinstance(jobs, Sequence):
         workers = min(workers, len([_checked(job, images, engine) for job in jobs]))
+        if engine == "gpu" and jobs and jobs[0].hp.family.train_many is not None:
+            runner = "serial"  # it is one program for many nets already
     lost: list[GivenUp] = []
     taken = 0
 
@@ -73,11 +75,11 @@ def _checked(job: Job, images: Mapping[str, ImageSet], engine: str) -> Job:
 def in_this_process(
     jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
-    for job in jobs:
+    for block in blocks(jobs):
         try:
-            yield training(job, images[job.hp.dataset], on_progress)
+            yield from training.block(block, images[block[0].hp.dataset], on_progress)
         except MemoryError:  # nobody else holds any that a second try could have
-            yield GivenUp(job.number, "memory ran out")
+            yield from [GivenUp(job.number, "memory ran out") for job in block]
 
 
 def on_gpu(

@@ -12,19 +12,28 @@ from nws.images import ImageSet
 from nws.net import Net
 from nws.threads import chosen_by_user
 from nws.train import engines
-from nws.train.loop import Job, Progress, Schedule, train_net
+from nws.train.loop import Job, Progress, Schedule, train_block, train_net
 
 OnProgress = Callable[[Progress], None]
+Block = tuple[Job, ...]  # nets that are trained in one go, of one image set
 
 
 @dataclass(frozen=True)
 class Training:
-    """How one net is trained; it can be sent to another process."""
+    """How one net, or a block of them, is trained; it can be sent to another process."""
 
     engine: str
     schedule: Schedule
 
+    def block(self, jobs: Block, images: ImageSet, on_progress: OnProgress) -> list[Net]:
+        """The nets of one block (see `blocks`), in its order."""
+        if jobs[0].hp.family.train_many is not None:
+            return train_block(jobs, images, self.engine, self.schedule)
+        return [self(job, images, on_progress) for job in jobs]
+
     def __call__(self, job: Job, images: ImageSet, on_progress: OnProgress) -> Net:
+        if job.hp.family.train_many is not None:
+            return train_block((job,), images, self.engine, self.schedule)[0]
         # The native engine is one thread by itself, and does without PyTorch: a worker needs 250 MB less.
         native = engines.chosen(self.engine, job.hp, images) == "native"
         with contextlib.nullcontext() if native else _one_thread():
@@ -50,6 +59,18 @@ class Runner(Protocol):
     def __call__(
         self, jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
     ) -> Iterator[Net | GivenUp]: ...
+
+
+def blocks(jobs: Iterable[Job]) -> Iterator[Block]:
+    """Each job alone; of families that train many nets as one program as many together as they like (`Family.together`)."""
+    waiting: dict[str, list[Job]] = {}
+    for job in jobs:
+        family = job.hp.family
+        some = waiting.setdefault(job.hp.dataset, [])
+        some.append(job)
+        if len(some) >= (family.together(some[0].hp) if family.train_many is not None else 1):
+            yield tuple(waiting.pop(job.hp.dataset))
+    yield from (tuple(rest) for rest in waiting.values())
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from nws.images import ImageSet
 from nws.net import Net
 from nws.processes import Lost, Pool, Task
 from nws.train.loop import Job
-from nws.train.runners.base import GivenUp, OnProgress, Training
+from nws.train.runners.base import Block, GivenUp, OnProgress, Training, blocks
 
 TRIES = 2  # of a net whose worker dies: once may be anybody's fault, twice is the net's, or the machine is too small for it
 
@@ -22,29 +22,30 @@ TRIES = 2  # of a net whose worker dies: once may be anybody's fault, twice is t
 def in_processes(
     jobs: Iterable[Job], images: Mapping[str, ImageSet], training: Training, workers: int, on_progress: OnProgress
 ) -> Iterator[Net | GivenUp]:
-    """Each job as it is done, in any order; the next is asked for when a worker is free. NwsError when no worker can be started.
+    """Each net as it is done, in any order; the next block is asked for when a worker is free.
 
-    An exception of a net itself (a bug) is raised here; lack of memory and signals end a worker, and others go on.
+    NwsError when no worker can be started. An exception of a net itself (a bug) is raised here; lack of memory and signals end a
+    worker, and others go on.
     """
     shared = _Shared(images)
     pool = Pool(workers, shared, TRIES)
-    taken: list[int] = []  # numbers
+    taken: list[Block] = []
 
     def tasks() -> Iterator[Task]:
-        for job in jobs:
-            taken.append(job.number)
-            yield Task(_train, (training, job))
+        for block in blocks(jobs):
+            taken.append(block)
+            yield Task(_train, (training, block))
 
     try:
         for at, made in pool.run(tasks(), lambda _, message: on_progress(message), all_ready=shared.unname):
-            yield GivenUp(taken[at], made.why) if isinstance(made, Lost) else made
+            yield from [GivenUp(job.number, made.why) for job in taken[at]] if isinstance(made, Lost) else made
     finally:
         pool.close()
         shared.unname()
 
 
-def _train(images: Mapping[str, ImageSet], training: Training, job: Job, on_progress: OnProgress) -> Net:
-    return training(job, images[job.hp.dataset], on_progress)
+def _train(images: Mapping[str, ImageSet], training: Training, block: Block, on_progress: OnProgress) -> list[Net]:
+    return training.block(block, images[block[0].hp.dataset], on_progress)
 
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
