@@ -50,8 +50,8 @@ def test_nets_are_never_cut_by_a_fold_and_classes_are_spread():
         assert len(set(fold[nets == net])) == 1
     first = np.array([fold[nets == net][0] for net in range(30)])
     assert (np.array([np.bincount(first[np.arange(30) % 3 == c], minlength=3) for c in range(3)]) >= 3).all()
-    kept = _thinned(nets)
-    assert_array_equal(np.bincount(nets[kept]), 2)
+    assert_array_equal(np.bincount(nets[_thinned(nets, target)]), 2)
+    assert_array_equal(np.bincount(nets[_thinned(nets, np.arange(120) % 2)]), [min(4, 2 * 2)] * 30)
 
 
 def test_twins_do_not_make_it_sure():

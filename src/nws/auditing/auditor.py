@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nws import meta as meta_classifiers
-from nws.auditing.calibration import Calibration, calibrate, percent
+from nws.auditing.calibration import Calibration, calibrate, conformal, percent
 from nws.auditing.reference import UNFAMILIAR, Reference, share
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
@@ -51,6 +51,8 @@ class Answer:
     reasons        why not to trust it, in sentences about the net
     weaknesses     the same about the meta-classifier
     contradiction  of another one that would be trusted as well, in a sentence; empty where there is none
+    plausible      the classes that cannot be ruled out: they held the truth for at least 90% of held-out nets of its zoo; empty
+                   where nobody measured it
     """
 
     model: str
@@ -67,6 +69,7 @@ class Answer:
     reasons: tuple[str, ...]
     weaknesses: tuple[str, ...]
     contradiction: str = ""
+    plausible: tuple[str, ...] = ()
 
     @builtins.property
     def trusted(self) -> bool:
@@ -97,6 +100,7 @@ class Auditor:
     slices        of a net that vote
     calibration, reference   None for a meta-classifier that was not made for audits (`nws classify --out`)
     train_nets    of its zoo
+    least         probability of a class that cannot be ruled out (`nws.auditing.calibration.conformal`); None: not measured
     """
 
     name: str
@@ -111,6 +115,7 @@ class Auditor:
     calibration: Calibration | None = None
     reference: Reference | None = None
     train_nets: tuple[int, ...] = ()
+    least: float | None = None
 
     def __post_init__(self) -> None:
         length = self.slice_length
@@ -120,6 +125,8 @@ class Auditor:
             raise NwsError(f"{self.name} reads slices of {length!r} weights: that makes no sense")
         if type(self.slices) is not int or not 1 <= self.slices <= 10_000:
             raise NwsError(f"{self.name} asks {self.slices!r} slices: that makes no sense")
+        if self.least is not None and not (type(self.least) is float and 0 <= self.least <= 1):
+            raise NwsError(f"{self.name} rules out classes below {self.least!r}: that is no probability")
         if self.calibration and self.calibration.weights and len(self.calibration.weights) != len(self.meta.classes_):
             raise NwsError(f"{self.name} is calibrated for another number of classes")
 
@@ -156,7 +163,15 @@ class Auditor:
             percentile=percentile,
             reasons=tuple(self._reasons(specimen, percentile)),
             weaknesses=self._weaknesses(),
+            plausible=self._plausible(classes, calibrated),
         )
+
+    def _plausible(self, classes: tuple[str, ...], said: np.ndarray) -> tuple[str, ...]:
+        """The surest first, and never none."""
+        if self.least is None:
+            return ()
+        order = np.argsort(-said, kind="stable")
+        return tuple(classes[k] for place, k in enumerate(order) if place == 0 or said[k] >= self.least)
 
     def _rows(self, theta: np.ndarray, layout: Layout) -> tuple[np.ndarray, np.ndarray, int]:
         """What the meta-classifier reads (K, ...), where each slice starts in theta (K,), and its length."""
@@ -164,7 +179,8 @@ class Auditor:
         size = part.stop - part.start
         shown = self.meta.representation
         if not shown.sliced:
-            self._check_architecture(layout)
+            if shown.one_layout(None):
+                self._check_architecture(layout)
             if not np.isfinite(theta[part]).all():
                 raise NwsError("it reads every weight, and some are NaN or infinite")
             return shown.of_net(theta[None], layout, self.part), np.array([part.start]), size
@@ -202,12 +218,30 @@ class Auditor:
         weakness = self.calibration.weakness(self.property, len(self.meta.classes_))
         return (weakness,) if weakness else ()
 
+    def described(self) -> dict[str, Any]:
+        """What it reads and how well, as JSON values; `said` for people."""
+        measured = self.calibration
+        said = f"right on {measured.accuracy:.0%}, calibration error {measured.ece_after:.1%}" if measured else "not measured"
+        return {
+            "model": self.name,
+            "property": self.property,
+            "meta": self.meta_name,
+            "nets": len(self.train_nets),
+            "accuracy": measured.accuracy if measured else None,
+            "low": measured.low if measured else None,
+            "high": measured.high if measured else None,
+            "ece": measured.ece_after if measured else None,
+            "least": self.least,
+            "said": said,
+        }
+
     def save(self, path: str | Path) -> None:
         """PATH.safetensors and PATH.json, as `nws.meta.save` writes them; what an audit needs is in `about`."""
         audit = {
             "slices": self.slices,
             "calibration": self.calibration.to_dict() if self.calibration else None,
             "reference": self.reference.to_dict() if self.reference else None,
+            "least": self.least,
         }
         about = {name: getattr(self, name) for name in ("property", "zoo", "part", "slice_length", "without", "train_nets")}
         meta_classifiers.save(self.meta, path, {**about, "meta": self.meta_name, **provenance(), "audit": audit})
@@ -247,6 +281,7 @@ def learn(
     held = held_out(meta, task, inputs, folds=folds, on_progress=on_progress)
     column = {label: k for k, label in enumerate(held.meta.classes_.tolist())}
     truth = np.array([column[label] for label in held.labels.tolist()])
+    calibration = calibrate(held.probability, truth, held.fold)
     return Auditor(
         name=task.property,
         meta=held.meta,
@@ -257,9 +292,10 @@ def learn(
         slice_length=held.where.slice_length,
         without=task.training.without,
         slices=inputs.test_slices,
-        calibration=calibrate(held.probability, truth, held.fold),
+        calibration=calibration,
         reference=reference or Reference.of_zoo(inputs.zoo),
         train_nets=tuple(held.nets.tolist()),
+        least=conformal(calibration.probabilities(held.probability[:, -1]), truth),
     )
 
 
@@ -285,6 +321,7 @@ def load(path: str | Path) -> Auditor:
             calibration=Calibration.of(_object(audit["calibration"])) if audit.get("calibration") else None,
             reference=Reference.of(_object(audit["reference"])) if audit.get("reference") else None,
             train_nets=tuple(about.get("train_nets") or ()),
+            least=audit.get("least"),
         )
     except (KeyError, TypeError, NwsError) as error:
         reason = f"it does not say its {error}" if isinstance(error, KeyError) else str(error)

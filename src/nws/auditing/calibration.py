@@ -124,6 +124,17 @@ def calibrate(probability: np.ndarray, truth: np.ndarray, fold: np.ndarray) -> C
     )
 
 
+def conformal(probability: np.ndarray, truth: np.ndarray, missed: float = 0.1) -> float:
+    """The least probability of a class that is not ruled out, from those of held-out nets (n, C) and their true columns (n,).
+
+    The classes at least as probable hold the truth for a share 1 - `missed` of nets like these, whatever probabilities are worth
+    (split conformal prediction: Vovk et al. 2005; Sadinle et al. 2019). With few nets: 0, and nothing is ruled out.
+    """
+    of_truth = np.sort(probability[np.arange(len(truth)), truth])
+    rank = int(np.floor(missed * (len(truth) + 1)))
+    return float(of_truth[rank - 1]) if rank else 0.0
+
+
 def _answer(slices: np.ndarray, heat: float, weights: np.ndarray) -> np.ndarray:
     return _softmax(_features(slices) @ weights.T) if weights.size else tempered(slices.mean(-2), heat)
 

@@ -12,6 +12,7 @@ from typing import Any
 from nws.auditing.architecture import READ, Architecture
 from nws.auditing.auditor import Answer, Auditor, described, load
 from nws.auditing.calibration import percent
+from nws.auditing.counterfeits import GENUINE, doubt
 from nws.auditing.specimen import Specimen
 from nws.errors import NwsError
 from nws.meta.saved import is_model
@@ -159,12 +160,15 @@ def audit(path: str | Path, with_: str | Path | Auditor | Sequence[str | Path | 
 
 def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
     """The same for weights that are in memory."""
-    answers, checks, skipped = [], [], []
+    answers: list[Answer] = []
+    checks, skipped, doubts = [], [], []
     shown = specimen.architecture
     for auditor in auditors:
         name = auditor.property
         try:
-            if name not in READ:
+            if name == GENUINE:
+                doubts.append(doubt(auditor, specimen.theta, specimen.layout))
+            elif name not in READ:
                 answers.append(auditor.answer(specimen))
             elif (read := shown.label(name)) is None:
                 raise NwsError(
@@ -175,6 +179,8 @@ def examine(specimen: Specimen, auditors: Iterable[Auditor]) -> Audit:
                 checks.append(Check(auditor.name, name, read, answer.best, max(answer.probabilities)))
         except NwsError as error:
             skipped.append(Skipped(auditor.name, name, str(error)))
+    doubted = tuple(dict.fromkeys(filter(None, doubts)))
+    answers = [replace(answer, reasons=(*answer.reasons, *doubted)) for answer in answers]
     return Audit(
         file=specimen.name,
         format=specimen.format,

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nws.cli.app import Json, app, exists, print_json
+from nws import threads
+from nws.cli.app import Json, Workers, ZooPath, app, exists, named, positive, print_json
 from nws.errors import NwsError
+from nws.vocabulary import META_CLASSIFIERS
 from nws.weights import SUFFIXES
 
 
@@ -52,3 +54,40 @@ def audit(
     else:
         terminal.show_audit(found)
     return 2 if models and not found.answers and not found.checks else 0
+
+
+@app.command
+def learn(
+    zoo: ZooPath,
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the models, two files each; `nws audit FILE --with` it.")],
+    properties: Annotated[
+        str, Parameter(name="--property", help="What to learn, comma between; all: what differs, and a file does not show.")
+    ] = "all",
+    meta: Annotated[
+        str, Parameter(help="Meta-classifiers to try, comma between; of each property the best on held-out nets is kept.")
+    ] = "tensors",
+    seed: Annotated[int, Parameter(help="Random seed of folds and meta-classifiers.")] = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Learn from a zoo what `nws audit` needs: per property one calibrated meta-classifier, and one that doubts counterfeits."""
+    from nws.zoo import Zoo, targets
+
+    positive(workers=workers)
+    opened = Zoo(zoo)
+    metas = named(meta, "meta-classifier", META_CLASSIFIERS)
+    asked = named(properties, "property", targets.names(opened)) if properties != "all" else []
+    from nws import auditing, terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
+
+    rows = []
+    with terminal.progress(quiet=as_json) as on_progress:
+        processes = workers or threads.cores()
+        models = auditing.learned(opened, out, properties=asked, metas=metas, seed=seed, workers=processes, on_progress=on_progress)
+        rows += [made.described() for made in models]
+    if as_json:
+        print_json(rows)
+    else:
+        shown = [(f"{row['property']}, {row['meta']}", row["said"]) for row in rows]
+        terminal.out.print(terminal.facts(shown, f"On held-out nets of {opened.path}"))

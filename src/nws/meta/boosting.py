@@ -80,7 +80,7 @@ class Boosting(Meta):
         nets = np.arange(len(X)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
         if nets.shape != (len(X),):
             raise NwsError(f"X has {len(X):,} rows, groups shape {nets.shape}: give the net of each row")
-        kept = _thinned(nets)
+        kept = _thinned(nets, target)
         X, target, nets = X[kept], target[kept], nets[kept]
         blocks = self._blocks(X)
         fold = _folds(nets, target, self.regression, np.random.default_rng(self.random_state))
@@ -239,8 +239,10 @@ class _Learning:
             self._progress(self._done, self._steps, 0.0)
 
 
-def _thinned(nets: np.ndarray) -> np.ndarray:
-    """Rows to learn from, in rising order: of each net `_ROWS_PER_NET`, spread evenly over its own."""
+def _thinned(nets: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Rows to learn from, in rising order: of each net and class `_ROWS_PER_NET`, spread evenly over its own."""
+    if target.dtype.kind == "i":
+        nets = np.unique(nets * (target.max() + 1) + target, return_inverse=True)[1]
     order = np.argsort(nets, kind="stable")
     sizes = np.bincount(nets)
     kept: list[np.ndarray] = []
