@@ -10,7 +10,7 @@ from nws.errors import NwsError
 from nws.representations.base import Representation
 from nws.representations.slices.blocks import find
 from nws.representations.slices.distribution import distribution
-from nws.representations.slices.layers import layers, of_blocks
+from nws.representations.slices.layers import believed, layers, of_blocks
 from nws.representations.slices.periods import periods
 from nws.representations.slices.pixels import pixels
 from nws.representations.slices.rows import Rows
@@ -49,6 +49,9 @@ def slices(x: np.ndarray) -> tuple[np.ndarray, list[str]]:
 def _columns(x: np.ndarray) -> dict[str, np.ndarray]:
     rows, found = Rows.of(x), find(x)
     each = of_blocks(x, found) if len(found) else {}
+    if each:
+        some = believed(found, each)
+        found, each = found.some(some), {name: column[some] for name, column in each.items()}
     return distribution(rows) | windows(rows) | periods(rows) | layers(x, found, each) | pixels(x, found, each)
 
 
