@@ -18,6 +18,9 @@ LONG_FUNCTIONS: dict[str, str] = {}  # path:name -> reason
 MANY_ARGUMENTS: dict[str, str] = {
     "src/nws/meta/dmc.py:__init__": "scikit-learn's contract: every setting is an argument of the constructor",
     "src/nws/benchmark/read.py:benchmark_read": "an entry point: what varies is a named value",
+    "src/nws/meta/graph.py:__init__": "as the DMC's",
+    "src/nws/meta/probes.py:__init__": "as the DMC's",
+    "src/nws/meta/sets.py:__init__": "as the DMC's",
     "src/nws/tasks/evaluation.py:evaluate": "an entry point: what varies is a named value",
     "src/nws/train/runners/__init__.py:train": "an entry point: what varies is a named value",
     "src/nws/sampling.py:fill": "what `sample` and the command share: what varies is a named value",

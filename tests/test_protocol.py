@@ -14,7 +14,7 @@ from nws.errors import NwsError
 from nws.families import cnn2020 as cnn
 from nws.net import HISTORY, Net
 from nws.representations import named
-from nws.tasks import results
+from nws.tasks import evaluation, results
 from nws.tasks.evaluation import evaluate, fits
 from nws.tasks.inputs import Inputs, Where
 from nws.tasks.protocol import Task, draw_round, interval
@@ -300,7 +300,7 @@ def test_rows_are_kept_and_not_computed_twice(zoo, tmp_path, monkeypatch):
     first = evaluate(["svm-linear-16"], [Task("optimizer")], zoo, rounds=2, out=tmp_path)
     assert json.loads((tmp_path / "results.json").read_text())[0]["accuracy"] == first[0].accuracy
     assert (tmp_path / "results.csv").read_text().startswith("property,meta,part")
-    monkeypatch.setattr(results, "question", lambda *a, **k: pytest.fail("computed twice"))
+    monkeypatch.setattr(evaluation, "question", lambda *a, **k: pytest.fail("computed twice"))
     again = evaluate(["svm-linear-16"], [Task("optimizer")], zoo, rounds=2, out=tmp_path)
     assert again == first
 

@@ -60,4 +60,12 @@ def test_reference_zoos(tmp_path, monkeypatch, kind, capsys):
 
 
 def test_every_recipe_is_tried():
-    assert set(RECIPES) == {"audit_models", "four_image_sets", "reference_fixed", "reference_main"}, "give a new recipe a test here"
+    tried = {"audit_models", "four_image_sets", "reference_fixed", "reference_main", "resnet8_zoo"}
+    assert set(RECIPES) == tried, "give a new recipe a test here"
+
+
+def test_resnet8_zoo(tmp_path, capsys):
+    few = {"IMAGES": "digits", "NETS": 8, "WIDTH": 4, "LIMIT": 100, "LIMIT_TEST": 50, "PASSES": (1, 8), "SNAPSHOTS": 2, "ROUNDS": 1}
+    recipe("resnet8_zoo", READERS=("svm-linear-16",), **few).main(str(tmp_path / "zoo"), str(tmp_path / "out"))
+    assert len(nws.Zoo(tmp_path / "zoo")) == 8
+    assert "test_accuracy" in capsys.readouterr().out

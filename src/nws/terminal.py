@@ -27,9 +27,11 @@ _WRITERS, _IN_HAND = 12, 6  # processes at a zoo that are listed, and nets of ea
 
 
 def results(rows: Sequence[Result]) -> Group:
-    """The tables of `nws classify` and `nws demo`: of classes, and of numbers, whose errors are no accuracies."""
-    kinds = ([r for r in rows if r.accuracy is not None], [r for r in rows if r.accuracy is None])
-    return Group(*(shown(some) for shown, some in zip((_classes, _numbers), kinds) if some))
+    """The tables of `nws classify` and `nws demo`: of classes, of numbers, whose errors are no accuracies, and of single edges."""
+    edges = [r for r in rows if r.prevalence is not None]
+    nets = [r for r in rows if r.prevalence is None]
+    kinds = ([r for r in nets if r.accuracy is not None], [r for r in nets if r.accuracy is None], edges)
+    return Group(*(shown(some) for shown, some in zip((_classes, _numbers, _edges), kinds) if some))
 
 
 def _classes(rows: Sequence[Result]) -> Table:
@@ -59,6 +61,17 @@ def _numbers(rows: Sequence[Result]) -> Table:
     return _rows("Numbers that can be read from the weights", rows, headings, cells, " ".join([explained, *map(sentence, units)]))
 
 
+def _edges(rows: Sequence[Result]) -> Table:
+    def cells(r: Result) -> list[str]:
+        accuracy = f"{100 * (r.accuracy or 0):.2f}% {100 * r.low:.2f}-{100 * r.high:.2f}"
+        areas = [_with_interval(r.auc, r.auc_low, r.auc_high, 4), _with_interval(r.ap, r.ap_low, r.ap_high, 4)]
+        return [accuracy, _percent(r.chance), _percent(r.prevalence or 0.0), *areas]
+
+    headings = ("accuracy, 95%", "majority", "kept", "ROC-AUC", "average precision")
+    explained = "Majority: the accuracy of always saying what most edges are. Kept: the share of edges."
+    return _rows("What can be read of single edges", rows, headings, cells, explained)
+
+
 def _rows(
     title: str, rows: Sequence[Result], headings: Sequence[str], cells: Callable[[Result], list[str]], explained: str
 ) -> Table:
@@ -82,10 +95,10 @@ def _rows(
     return shown
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+def _with_interval(value: float | None, low: float | None, high: float | None, digits: int = 2) -> str:
     if value is None or low is None or high is None:
         return "none"
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def benchmarks(rows: Sequence[dict[str, Any]]) -> Table:

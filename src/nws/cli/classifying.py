@@ -13,7 +13,7 @@ from nws.errors import NwsError, imported
 from nws.families.cnn2020 import PROPERTIES
 from nws.layout import STRIPS
 from nws.processes import preloading
-from nws.vocabulary import MEASURED, META_CLASSIFIERS, WORKERS_NEED
+from nws.vocabulary import EDGE_READERS, MEASURED, META_CLASSIFIERS, STEPPED, WORKERS_NEED
 
 if TYPE_CHECKING:
     from nws.tasks.protocol import Results, Task
@@ -27,7 +27,7 @@ Properties = Annotated[
         + ", ".join(PROPERTIES)
         + "; what was measured at each snapshot: "
         + ", ".join(MEASURED)
-        + "; or what a zoo's source or `nws annotate` recorded.",
+        + "; of KANs mask and mask_std, whether each edge is kept; or what a zoo's source or `nws annotate` recorded.",
     ),
 ]
 Snapshots = Annotated[str | None, Parameter(help="Which snapshots to read: 11:20, 20, or 1,5,20; default: the last four.")]
@@ -65,13 +65,21 @@ Where = Annotated[
 Metas = Annotated[
     str | None,
     Parameter(
-        help="Meta-classifiers, comma between: svm-linear-16, svm-rbf-16, svm-linear-480, svm-rbf-480, tensors (any whole nets), "
-        "slices and slice-net (--slice), dmc; default: the SVMs (the 480 ones read whole nets of one architecture only)."
+        help=f"Meta-classifiers, comma between: {', '.join(META_CLASSIFIERS)}; default: the SVMs (the 480 ones read whole nets of "
+        f"one architecture only; tensors any whole nets, slices and slice-net what --slice cuts). "
+        f"Of masks: {', '.join(EDGE_READERS)}."
     ),
 ]
 Models = Annotated[
     list[str] | None,
     Parameter(negative="", help="Your own estimator of scikit-learn, as module:name (docs/readers.md); may be repeated."),
+]
+Steps = Annotated[
+    int,
+    Parameter(
+        help=f"Most training steps of {', '.join(STEPPED)}. 200 of the DMC take minutes per round on a CPU; the paper trains "
+        "it for about 125,000."
+    ),
 ]
 _SVMS = ("svm-linear-16", "svm-rbf-16", "svm-linear-480", "svm-rbf-480")
 
@@ -94,10 +102,7 @@ def classify(
     without: Without = None,
     without_at: WithoutAt = "test",
     where: Where = None,
-    steps: Annotated[
-        int,
-        Parameter(help="Most training steps of the DMC. 200 take minutes per round on a CPU; the paper trains for about 125,000."),
-    ] = 200,
+    steps: Steps = 200,
     workers: Workers = None,
     out: Annotated[Path | None, Parameter(help="Folder for results.json, results.csv, the figure and the models.")] = None,
     as_json: Json = False,
@@ -119,15 +124,19 @@ def classify(
         "only": _only(where or [], opened),
     }
     tasks = _tasks(opened, properties, options)
-    metas = _metas(opened, meta, model or [], isinstance(length, int))
-    settings, processes = {"dmc": {"max_steps": steps}}, workers or threads.cores()
+    edges = [task for task in tasks if task.property in opened.family.per_weight]  # read by other readers than whole nets
+    kinds = [([task for task in tasks if task not in edges], False), (edges, True)]
+    asked = [(some, _metas(opened, meta, model or [], isinstance(length, int), of_edges)) for some, of_edges in kinds if some]
+    settings, processes = {name: {"max_steps": steps} for name in STEPPED}, workers or threads.cores()
     if processes > 1:
         preloading(WORKERS_NEED)  # beside the imports of this process
     from nws import terminal  # after everything that may be wrong: they bring PyTorch and scikit-learn
     from nws.tasks.evaluation import evaluate
+    from nws.tasks.protocol import Results
 
     with terminal.progress(quiet=as_json) as on_progress, Inputs(opened, seed, workers=processes) as inputs:
-        rows = evaluate(metas, tasks, inputs, rounds=rounds, out=out, settings=settings, on_progress=on_progress)
+        how: dict[str, Any] = {"rounds": rounds, "out": out, "settings": settings, "on_progress": on_progress}
+        rows = Results(row for some, metas in asked for row in evaluate(metas, some, inputs, **how))
     if out:
         _draw(rows, out)
     if as_json:
@@ -141,13 +150,16 @@ def classify(
 def _draw(rows: Results, out: Path) -> None:
     from nws import figures
 
-    if any(r.accuracy is not None for r in rows):  # the figure shows accuracies, and a regression has none
-        figures.save(figures.meta_classification(rows.frame), out / "meta_classification")
+    shown = type(rows)(r for r in rows if r.accuracy is not None and r.prevalence is None)
+    if shown:  # the figure shows accuracies of nets: a regression has none, and masks are of edges
+        figures.save(figures.meta_classification(shown.frame), out / "meta_classification")
 
 
-def _metas(zoo: Zoo, meta: str | None, own: list[str], sliced: bool) -> list[Any]:
-    """Names, and what users name as theirs; without either the SVMs that can read these nets."""
-    names = named(meta, "meta-classifier", META_CLASSIFIERS) if meta else []
+def _metas(zoo: Zoo, meta: str | None, own: list[str], sliced: bool, of_edges: bool) -> list[Any]:
+    """Names, and what users name as theirs; without either the SVMs that can read these nets, or the readers of edges."""
+    names = named(meta, "meta-classifier", (*META_CLASSIFIERS, *EDGE_READERS)) if meta else []
+    if not names and not own and of_edges:
+        return list(EDGE_READERS)
     if not names and not own:
         return list(_SVMS if not sliced and len(zoo.layouts()) == 1 else _SVMS[:2])
     return [*names, *(imported(text, "--model") for text in own)]

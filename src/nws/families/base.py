@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +46,13 @@ class Record:
 
     step      training steps so far
     measures  name -> number, of the family's `measures`; one that is absent counts as not measured
+    about     JSON values that are kept with the net, in its `about`
     """
 
     step: int
     weights: Any
     measures: Mapping[str, float]
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Family:
     snapshots: int = 20
     original: bool = False
     given: tuple[str, ...] = ()
+    per_weight: tuple[str, ...] = ()  # targets with a value for every edge, of `nws.families.masks`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -150,6 +153,10 @@ class Family:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63)))
             return self.layout(config).from_state_dict(self.module(config).state_dict())
+
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float] | None:
+        """What one input of a net is, for readers that run it: shape, and the range of its numbers. None: nobody has said so."""
+        return None
 
     # -- what it is trained on ------------------------------------------------------------------------------------------------
 

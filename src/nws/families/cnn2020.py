@@ -138,6 +138,9 @@ class Cnn2020(Family):
             return f"the paper's nets have {OUTPUTS} outputs, {images.name} has {len(images.classes)} classes"
         return None
 
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float]:
+        return (CHANNELS, SIDE, SIDE), 0.0, 1.0
+
     def layout(self, config: Any) -> Layout:
         return layout(config)
 

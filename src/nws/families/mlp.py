@@ -69,6 +69,9 @@ class Mlp(Family):
     def pictures(self, config: Config, images: ImageSet) -> ImageSet:
         return images.resized(config.side, config.channels)
 
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float]:
+        return (config.channels, config.side, config.side), 0.0, 1.0
+
     def layout(self, config: Any) -> Layout:
         rows: list[tuple[Any, ...]] = []
         units = config.side**2 * config.channels

@@ -39,6 +39,7 @@ class Property:
     maximum: int = 1 << 20  # a stranger's file may claim any number, and loops run so often
     coded: bool = False  # the 2020 files write the option's position instead of the option
     default: Any = None
+    log: bool = False  # of a continuous one: drawn evenly in the logarithm
 
     def __post_init__(self) -> None:
         options = tuple(self.options)
@@ -105,7 +106,7 @@ class Property:
             return options[0]
         if self.continuous:
             low, high = options
-            return float(low + (high - low) * u)
+            return float(low * (high / low) ** u) if self.log else float(low + (high - low) * u)
         return options[int(u * len(options))]
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,22 +14,31 @@ from nws.errors import unknown
 from nws.meta.boosting import Boosting
 from nws.meta.contract import READS, Meta
 from nws.meta.dmc import DMC
+from nws.meta.edges import EDGE_READERS
+from nws.meta.graph import GraphReader
 from nws.meta.heads import MultiDMC
+from nws.meta.probes import ProbesReader
 from nws.meta.reader import Reader, TorchReader, reader
 from nws.meta.saved import load, save
+from nws.meta.sets import DeepSets, SetTransformer
 from nws.meta.slice_boosting import SliceBoosting
 from nws.meta.slice_net import SliceNet
 from nws.meta.svm import SVM
 
 __all__ = [
     "DMC",
+    "EDGE_READERS",
     "METAS",
     "READS",
     "SVM",
     "Boosting",
+    "DeepSets",
+    "GraphReader",
     "Meta",
     "MultiDMC",
+    "ProbesReader",
     "Reader",
+    "SetTransformer",
     "TorchReader",
     "load",
     "make",
@@ -47,18 +56,23 @@ METAS: dict[str, Callable[..., Meta]] = {
     "slices": SliceBoosting,
     "slice-net": SliceNet,
     "dmc": DMC,
+    "graph": GraphReader,
+    "probes": ProbesReader,
+    "deepsets": DeepSets,
+    "set-transformer": SetTransformer,
 }
 
 
-def make(name: str, **arguments: Any) -> Meta:
-    """A meta-classifier by name, unfitted; NwsError for a name or an argument it does not have."""
-    if name not in METAS:
-        raise unknown("meta-classifier", name, METAS)
-    valid = list(inspect.signature(METAS[name]).parameters)
+def make(name: str, **arguments: Any) -> Any:
+    """A meta-classifier by name, unfitted; NwsError for a name or an argument it does not have. Readers of edges have names too."""
+    known: dict[str, Callable[..., Any]] = {**METAS, **EDGE_READERS}
+    if name not in known:
+        raise unknown("meta-classifier", name, known)
+    valid = list(inspect.signature(known[name]).parameters)
     for argument in arguments:
         if argument not in valid:
             raise unknown(f"argument of {name}", argument, valid)
-    return METAS[name](**arguments)
+    return known[name](**arguments)
 
 
 def named(metas: Any, settings: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:

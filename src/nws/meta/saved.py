@@ -20,12 +20,16 @@ from nws.errors import NwsError, unknown
 from nws.meta.boosting import Boosting
 from nws.meta.contract import Meta
 from nws.meta.dmc import DMC
+from nws.meta.graph import GraphReader
+from nws.meta.probes import ProbesReader
+from nws.meta.sets import DeepSets, SetTransformer
 from nws.meta.slice_boosting import SliceBoosting
 from nws.meta.slice_net import SliceNet
 from nws.meta.svm import SVM
 
 FORMAT, VERSION = "nws-meta", 1
-KINDS: dict[str, type[Meta]] = {"SVM": SVM, "Boosting": Boosting, "SliceBoosting": SliceBoosting, "SliceNet": SliceNet, "DMC": DMC}
+_STRUCTURED = (GraphReader, ProbesReader, DeepSets, SetTransformer)
+KINDS: dict[str, type[Meta]] = {kind.__name__: kind for kind in (SVM, Boosting, SliceBoosting, SliceNet, DMC, *_STRUCTURED)}
 _LARGEST_JSON = 64 << 20
 _LARGEST_SLICE = 10**9
 

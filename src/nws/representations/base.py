@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nws.errors import NwsError, unknown
+from nws.errors import NwsError
 from nws.layout import Layout
 from nws.representations import statistics as features
 from nws.representations.tensors import BLOCKS, tensors
@@ -17,6 +17,8 @@ class Representation:
 
     name        what it is called in files and by `Meta.reads`
     table       rows of numbers, computed once per net and remembered; else weights, read from the zoo when they are used
+    ragged      a row of the table is itself a table (T, F), with another T for each net
+    placed      X is nets that know their layout and config (nws.representations.Placed), not bare weights
     sliced      whether it can be made of a slice, without knowing where in the net that lies
     own_length  weights it is made of where a task leaves that open; None: the whole part
     seconds     what a round of learning from it takes, a guess until one was measured
@@ -26,6 +28,8 @@ class Representation:
 
     name = ""
     table = True
+    ragged = False
+    placed = False
     sliced = True
     own_length: int | None = None
     seconds = 1.0
@@ -44,6 +48,13 @@ class Representation:
     def one_layout(self, length: int | None) -> bool:
         """Whether all nets must have the same layout, when slices of `length` weights (None: whole parts) are read."""
         return False
+
+    def why_not(self, layout: Layout, config: object, target: str) -> str | None:
+        """Why it cannot be made of such a net, or would give the target away, in half a line; None: it can.
+
+        config: what was chosen for the net; None of foreign nets.
+        """
+        return None
 
     def of_slices(self, x: np.ndarray) -> np.ndarray:
         """Slices x (..., L) -> (..., F)."""
@@ -116,15 +127,3 @@ class Weights(Representation):
 
     def of_slices(self, x: np.ndarray) -> np.ndarray:
         return x
-
-
-REPRESENTATIONS: dict[str, Representation] = {
-    r.name: r for r in (Statistics(), LayerStatistics(), Tensors(), Tensors(without=("relations",)), Weights())
-}
-
-
-def named(name: str) -> Representation:
-    """The representation of this name; NwsError when there is none."""
-    if name not in REPRESENTATIONS:
-        raise unknown("representation", name, REPRESENTATIONS)
-    return REPRESENTATIONS[name]

@@ -14,6 +14,7 @@ import numpy as np
 from nws import __version__
 from nws import meta as meta_classifiers
 from nws.errors import NwsError
+from nws.tasks import per_weight
 from nws.tasks.inputs import Inputs, Where
 from nws.tasks.protocol import Result, Results, Round, Task, draw_folds, draw_round
 from nws.tasks.questions import Question, question
@@ -62,22 +63,29 @@ def evaluate(
         rows: dict[int, Result] = {}  # by its place in the table
         asked: dict[int, Question] = {}  # bad ones fail before any work
         keys: dict[int, str] = {}
+        of_edges: list[per_weight.Asked] = []
         for place, (task, (name, meta)) in enumerate(product(given, named.items())):
             # With the arguments' defaults: other defaults are another question.
             keys[place] = digest([asdict(task), name, meta.get_params(), rounds, inputs.seed, __version__, state])
             if store and (known := store.find(keys[place])):
                 rows[place] = known
+            elif per_weight.asked(task, name, inputs.zoo):
+                of_edges.append((place, task, name, per_weight.reader(name, meta)))
             else:
                 asked[place] = question(task, name, meta, inputs.zoo)
+        about = provenance()
         groups = trained_alike(list(asked.values()))
         places = {id(one): place for place, one in asked.items()}
-        about = provenance()
         for alike, found in zip(groups, _answers(groups, inputs, rounds, store, on_progress)):
             more = {**about, "settings": dict((settings or {}).get(alike[0].name, {}))}
             new = {places[id(one)]: replace(row, key=keys[places[id(one)]], about=more) for one, row in zip(alike, found)}
             rows |= new
             if store:
                 store.add(*new.values())
+        for place, row in per_weight.answers(of_edges, inputs.zoo, rounds, inputs.seed, on_progress):
+            rows[place] = replace(row, key=keys[place], about={**about, "settings": dict((settings or {}).get(row.meta, {}))})
+            if store:
+                store.add(rows[place])
     return Results(rows[place] for place in range(len(keys)))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from nws.errors import NwsError
 from nws.layout import Layout
 from nws.processes import Pool
-from nws.representations import Cache, Representation
+from nws.representations import Cache, Placed, Representation
 from nws.zoo import Zoo
 
 TRAIN_SLICES = 10  # random slices of each vector on which local statistics are learned (the paper's local SVMs)
@@ -101,15 +101,34 @@ class Inputs:
             self._known.put((*key, net), rows)
 
     def rows(self, shown: Representation, where: Where, nets: np.ndarray, test: bool) -> Any:
-        """X for these nets: (nets x rows_per_net, F), or for training on raw weights a list of 1-D vectors."""
+        """X for these nets: (nets x rows_per_net, F), a list of (T, F) where rows are ragged, of placed nets, or of vectors."""
+        if shown.placed:
+            return self._placed(where, nets)
+        if shown.ragged:
+            return [row for rows in self.known(self.key(shown, where, test), [int(net) for net in nets]) for row in rows]
         if shown.table:
             return np.concatenate(self.known(self.key(shown, where, test), [int(net) for net in nets]))
         return self._weights(where, nets, test)
+
+    def _placed(self, where: Where, nets: np.ndarray) -> list[Placed]:
+        vectors = self._weights(where, nets, test=False)
+        layouts = [self._layout(where, int(net)) for net in nets]
+        configs = [self.zoo.config(int(net)) for net in nets]
+        return [Placed(v, layouts[k // len(where.snapshots)], configs[k // len(where.snapshots)]) for k, v in enumerate(vectors)]
+
+    def _layout(self, where: Where, net: int) -> Layout:
+        """Of the weights that are read."""
+        layout = self.zoo.layout(net)
+        if where.without:
+            layout = layout.without(where.without)
+        return layout if where.part == "all" else Layout([t for t in layout.tensors if t.part == where.part])
 
     def _row(self, shown: Representation, where: Where, test: bool, net: int) -> np.ndarray:
         theta, layout = self._theta(where, net)  # (S, P)
         if where.slice_length is None:
             found = shown.of_net(theta, layout, where.part)
+            if shown.ragged:
+                return found  # (S, T, F)
         else:
             vectors = theta[:, layout.part(where.part)]
             starts = self._starts(net, vectors.shape[1], where.slice_length, test)

@@ -97,6 +97,8 @@ class Result(Task):
     error     numbers only: mean absolute error in `unit`, lower is better, to which low, high, vote, spread and chance then refer
     r2, tau   numbers only: share of variance explained, and Kendall's tau-b (`nws.tasks.metrics`), higher is better; 95% intervals
               by a bootstrap over nets; None where there is none
+    prevalence, auc, ap   values per edge only (`nws.tasks.per_weight`): the share of edges that are kept, the area under the ROC
+              curve, average precision, both with intervals by a bootstrap over nets; chance is then the accuracy of the majority
     chance    of a guess on the balanced test nets; for regression the error of always saying the training nets' median
     n_train, n_test   nets per round
     key       tells rows apart that were computed from other nets, with other settings or by another version
@@ -130,6 +132,13 @@ class Result(Task):
     tau: float | None = None
     tau_low: float | None = None
     tau_high: float | None = None
+    prevalence: float | None = None
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    ap: float | None = None
+    ap_low: float | None = None
+    ap_high: float | None = None
     version: str = __version__
     key: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)

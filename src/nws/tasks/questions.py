@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nws.errors import NwsError, unknown
+from nws.layout import Layout
 from nws.tasks.inputs import Where
 from nws.tasks.protocol import Task
 from nws.zoo import Zoo, targets
@@ -83,6 +84,7 @@ def question(task: Task, name: str, meta: Any, zoo: Zoo) -> Question:
             raise NwsError(
                 f"{name} needs nets of one architecture, {zoo.path} has {len(layouts)}: use svm-linear-16, tensors or dmc on slices"
             )
+    _refuse_what_cannot_be(task, name, meta, where, zoo, nets)
     stored = None if task.split == "rounds" else table["split" if task.split == "stored" else "side"].to_numpy()
     return Question(task, target, name, meta, where, nets, y, stored, tuple(notes))
 
@@ -95,6 +97,19 @@ def _of_source(table: Any, zoo: Zoo, notes: list[str]) -> Any:
     if left := len(table) - len(kept):
         notes.append(f"{left:,} nets left out: their images are for validation")
     return kept
+
+
+def _refuse_what_cannot_be(task: Task, name: str, meta: Any, where: Where, zoo: Zoo, nets: np.ndarray) -> None:
+    """NwsError where the representation cannot be made of these nets, one net of each layout being asked."""
+    firsts: dict[Any, int] = {}
+    for net in nets.tolist():
+        firsts.setdefault(zoo.layout(net), net)
+    for layout, net in firsts.items():
+        read = layout.without(where.without) if where.without else layout
+        if where.part != "all":
+            read = Layout([t for t in read.tensors if t.part == where.part])
+        if reason := meta.representation.why_not(read, zoo.config(net), task.property):
+            raise NwsError(f"{name} cannot read {task.property} of net {net} of {zoo.path}: {reason}; use svm-linear-16")
 
 
 def _where(task: Task, name: str, meta: Any, zoo: Zoo) -> Where:

@@ -213,12 +213,13 @@ def fit(question: Question, inputs: Inputs, drawn: Round, r: int, on_progress: O
     given: dict[str, Any] = {}
     if getattr(fitted, "grouped", False):  # rows of one net are near-twins: whoever cuts them into folds must know
         given["groups"] = np.repeat(drawn.train, len(x) // len(drawn.train))
-    if fitted.representation.table:
-        if hasattr(fitted, "vote"):
-            given["together"] = len(x) // (len(drawn.train) * len(question.learned.snapshots))
-        return fitted.fit(x, y, **given)
-    fitted.set_params(slice_length=question.where.slice_length)
-    return fitted.fit(x, y, progress=lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}"), **given)
+    if hasattr(fitted, "max_steps") or not fitted.representation.table:
+        given["progress"] = lambda step, steps, loss: on_progress(f"step {step} of {steps}, loss {loss:.2f}")
+    elif hasattr(fitted, "vote"):
+        given["together"] = len(x) // (len(drawn.train) * len(question.learned.snapshots))
+    if not fitted.representation.table and "slice_length" in fitted.get_params():
+        fitted.set_params(slice_length=question.where.slice_length)
+    return fitted.fit(x, y, **given)
 
 
 def read(fitted: Any, where: Where, inputs: Inputs, nets: np.ndarray) -> Read:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from nws import __version__
 from nws.errors import NwsError
-from nws.families.base import Trained, walk
+from nws.families.base import Record, Trained, walk
 from nws.families.space import Config
 from nws.images import ImageSet
 from nws.net import Net, snapshot_records
@@ -174,10 +174,17 @@ def _train_own(job: Job, images: ImageSet, schedule: Schedule, on_progress: Call
     family, started = job.hp.family, time.perf_counter()
     layout, rng, own = family.layout(job.hp), *np.random.default_rng([schedule.seed, job.number, OWN]).spawn(2)
     rated = family.measures.index("validation_accuracy") if "validation_accuracy" in family.measures else 0
-    records, history, status = [], [], "ok"
+    records, history, status, said = [], [], "ok", dict[str, Any]()
+
+    def heard(made: Iterator[Record]) -> Iterator[Record]:
+        for record in made:
+            said.update(record.about)
+            yield record
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(own.integers(2**63)))
-        for step, theta, measures in walk(family.train(job.hp, family.pictures(job.hp, images), rng, schedule.epochs), layout):
+        trained = family.train(job.hp, family.pictures(job.hp, images), rng, schedule.epochs)
+        for step, theta, measures in walk(heard(trained), layout):
             records.append(theta)
             history.append([step, *(float(measures.get(name, "nan")) for name in family.measures[1:])])
             accuracy = history[-1][rated] if rated else float("nan")
@@ -187,7 +194,7 @@ def _train_own(job: Job, images: ImageSet, schedule: Schedule, on_progress: Call
                 break
     if not records:
         raise NwsError(f"net {job.number}: the training of {family.name} yielded no record: yield the initialization first")
-    about = {"engine": "own", "images": images.about["sha256"]}
+    about = {"engine": "own", "images": images.about["sha256"], **said}
     return _net(job, schedule, records, history, status, time.perf_counter() - started, about)
 
 

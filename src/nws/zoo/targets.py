@@ -36,7 +36,7 @@ MEASURED: dict[str, Measured] = {m.name: m for m in _TABLE}
 class Target:
     """What is read from the weights of a zoo.
 
-    kind      "classes" or "number"
+    kind      "classes", "number", or "per_weight": a switch for every edge of a net (`nws.families.masks`)
     unit      of a number: "accuracy" (0 to 1), or the property's own, said by its name; of classes: none
     property  that it is; None for what was measured
     """
@@ -48,15 +48,15 @@ class Target:
 
     def classes(self, found: Iterable[str]) -> list[str]:
         """The labels that occur, in the order of the property's options, then the alphabet; none for a number."""
-        if self.property is None or self.kind == "number":
+        if self.property is None or self.kind != "classes":
             return []
         options = [self.property.label(option) for option in self.property.options]
         return sorted(set(found), key=lambda label: (options.index(label) if label in options else len(options), label))
 
 
 def names(zoo: Zoo) -> list[str]:
-    """All that can be asked of a zoo: its properties, own columns included (`Zoo.annotate`), then what was measured."""
-    return list(dict.fromkeys([*zoo.properties, *_measured(zoo)]))
+    """All that can be asked of a zoo: its properties, own columns included (`Zoo.annotate`), what was measured, values per edge."""
+    return list(dict.fromkeys([*zoo.properties, *_measured(zoo), *zoo.family.per_weight]))
 
 
 def _measured(zoo: Zoo) -> list[str]:
@@ -72,6 +72,8 @@ def target(zoo: Zoo, name: str) -> Target:
         return Target(name, "number" if number else "classes", name.replace("_", " ") if number else "", known[name])
     if name in _measured(zoo):
         return Target(name, "number", MEASURED[name].unit if name in MEASURED else name.replace("_", " "))
+    if name in zoo.family.per_weight:
+        return Target(name, "per_weight", "")
     raise unknown("property", name, names(zoo))
 
 

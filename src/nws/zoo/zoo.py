@@ -14,9 +14,10 @@ import numpy as np
 
 from nws.errors import NwsError, unknown
 from nws.families import CNN2020, Family
-from nws.families.space import Property, Space
+from nws.families.space import Config, Property, Space
 from nws.layout import Layout
 from nws.net import Net, at_snapshots
+from nws.recorded import Recorded
 from nws.zoo import annotated, describe, failed, packing, scan, verify, writers, writing
 from nws.zoo import select as selection
 from nws.zoo.index import Index, View
@@ -280,6 +281,9 @@ class Zoo:
         """Where each weight of the net lies in theta."""
         return self._reader.layout(operator.index(net))
 
+    def config(self, net: int) -> Config | Recorded:
+        return self._reader.header(operator.index(net)).hp  # what was chosen, or what the source of a foreign net recorded
+
     def layouts(self, nets: Iterable[int] | None = None) -> set[Layout]:
         """The different layouts of these nets, or of all: one means that they have one architecture."""
         return set(map(self.layout, self.numbers() if nets is None else nets))
@@ -343,11 +347,8 @@ class Zoo:
         return selection.load(self, property, snapshots, part, slice_length, balance, seed, **which)
 
     def torch(self, target: str, view: str = "weights", **options: Any) -> ZooDataset:
-        """The zoo as a `torch.utils.data.Dataset` of (x, y), or of tokens (x, mask, y); see `nws.zoo.dataset.ZooDataset`.
-
-        target: a property, an own column, or what was measured; view: "weights" (P,), "slices" (L,), "tokens" (T, 67); options:
-        snapshots, split, part, slice_length, per_vector.
-        """
+        """The zoo as a `torch.utils.data.Dataset` of (x, y), or of tokens (x, mask, y), of a property, an own column, or what was
+        measured; see `nws.zoo.dataset.ZooDataset`, also for the options: snapshots, split, part, slice_length, per_vector."""
         from nws.zoo.dataset import ZooDataset
 
         return ZooDataset(self, target, view, **options)
@@ -357,9 +358,8 @@ class Zoo:
     def verify(self, repair: bool = False, progress: verify.Progress | None = None) -> verify.Report:
         """Read every byte of every net and check it against what was written. progress(done, of) is called after each net.
 
-        repair: move damaged files to damaged/ (nothing is deleted), remove temporary files of killed processes, rebuild the
-        index. NwsError when the folder cannot be written.
-        """
+        repair: move damaged files to damaged/, remove temporary files of killed processes, rebuild the index. NwsError when the
+        folder cannot be written."""
         try:
             report = verify.verify(self.path, self._plan, repair, progress)
         except OSError as error:
