@@ -19,6 +19,7 @@ _BETA = 0.8  # nearly all are smaller
 _CLIP = 20.0  # moving variances of 1e6 would take the digits of what stands beside them
 _STEP = 0.3  # between groups that differ by chance
 _SHORT = 4  # values of a run that may be a gamma
+_COMPARED = 48  # candidates of one slice, the best ones
 SURE, _LEAST = 7.5, 5.5  # scores: of what is one by its looks, and of what may be one
 
 
@@ -48,6 +49,8 @@ def find(x: np.ndarray) -> Blocks:
         return candidates
     candidates = candidates.some(candidates.score >= _LEAST)
     candidates = candidates.some(np.lexsort((candidates.start, -candidates.score, candidates.row)))
+    rank = np.arange(len(candidates)) - np.searchsorted(candidates.row, candidates.row)
+    candidates = candidates.some(rank < _COMPARED)
     kept: list[int] = []
     of_row: list[tuple[int, int]] = []
     last = -1

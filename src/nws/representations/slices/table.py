@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -33,7 +34,7 @@ def slices(x: np.ndarray) -> tuple[np.ndarray, list[str]]:
     length, n = x.shape[-1], math.prod(x.shape[:-1])
     rows = x.reshape(n, length)
     step = max(1, _AT_ONCE // length)
-    names = list(_columns(np.zeros((1, length), np.float32)))
+    names = _names()
     out = np.empty((n, len(names)), np.float32)
     for start in range(0, n, step):
         some = rows[start : start + step]
@@ -43,7 +44,12 @@ def slices(x: np.ndarray) -> tuple[np.ndarray, list[str]]:
             known = np.stack([*_columns(some[sound]).values()], 1) if sound.any() else 0
             found[sound] = np.clip(known, -_LARGEST, _LARGEST)  # squares of huge weights are infinite in float32
         found[~sound] = np.nan
-    return out.reshape(*x.shape[:-1], len(names)), names
+    return out.reshape(*x.shape[:-1], len(names)), list(names)
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(_columns(np.zeros((1, 2), np.float32)))
 
 
 def _columns(x: np.ndarray) -> dict[str, np.ndarray]:
