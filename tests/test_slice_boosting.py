@@ -13,6 +13,8 @@ from nws.meta import SliceBoosting, load, save
 from nws.meta.slice_boosting import _Folds, _folds, in_common
 from nws.meta.votes import Votes, opinions
 from nws.tasks.metrics import calibration_floor, expected_calibration_error
+from nws.tasks.protocol import Round
+from nws.tasks.tally import Tally
 
 QUICK = {"rounds": 12, "learning_rate": 0.3}
 
@@ -183,3 +185,20 @@ def test_slices_are_read_from_a_zoo_and_workers_change_nothing(tmp_path):
     number = nws.evaluate({"slices": SliceBoosting(rounds=3)}, nws.Task("test_accuracy", slice_length=300), zoo, rounds=1)[0]
     assert number.vote > 0
     assert number.r2 is not None
+
+
+def test_a_vote_of_its_own_takes_the_place_of_the_mean():
+    nets, truth = np.arange(4), np.array([["a"], ["b"], ["a"], ["b"]])
+    said = np.tile([0.9, 0.1], (2, 1, 3, 1))  # all slices say "a"
+    voted = np.array([[[0.0, 1.0]], [[0.0, 1.0]]])  # together they say "b"
+    drawn = Round(nets[2:], nets[:2])
+    found = []
+    for own in (None, voted):
+        tally = Tally(nets, truth, ["a", "b"])
+        tally.add(drawn, said, np.array(["a", "b"]), own)
+        found.append((tally.single[:2].tolist(), tally.vote[:2].tolist()))
+    assert found == [([1, 0], [1, 0]), ([1, 0], [0, 1])]
+    tally = Tally(nets, np.array([[1.0], [2.0], [3.0], [4.0]]), [])
+    tally.add(drawn, np.full((2, 1, 3), 5.0), None, np.array([[1.0], [2.0]]))
+    assert tally.vote[:2].tolist() == [0, 0]  # errors
+    assert tally.single[:2].tolist() == [4, 3]

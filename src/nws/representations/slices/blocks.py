@@ -13,13 +13,14 @@ import numpy as np
 from nws.representations.slices.windows import run_from, runs
 
 WIDTHS = np.array([*range(4, 64, 4), *range(64, 128, 8), *range(128, 257, 16)])
-MOST = 4  # blocks of one slice
+MOST = 8  # blocks of one slice
 _GAMMA = (0.3, 2.2)
 _BETA = 0.8  # nearly all are smaller
 _CLIP = 20.0  # moving variances of 1e6 would take the digits of what stands beside them
 _STEP = 0.3  # between groups that differ by chance
 _SHORT = 4  # values of a run that may be a gamma
-_LEAST = 7.5  # score of a block; a layer of 4 units has at most 10
+_COMPARED = 48  # candidates of one slice, the best ones
+SURE, _LEAST = 7.5, 5.5  # scores: of what is one by its looks, and of what may be one
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,17 @@ class Blocks:
 
 
 def find(x: np.ndarray) -> Blocks:
-    """The blocks of slices x (n, L), at most `MOST` in each, that do not overlap. Either side of gamma may be cut off."""
+    """What may be blocks in slices x (n, L), at most `MOST` in each, that do not overlap. Either side of gamma may be cut off.
+
+    Those of less than `SURE` points need another reason to be believed (`layers.believed`).
+    """
     candidates = _candidates(x)
     if not len(candidates):
         return candidates
     candidates = candidates.some(candidates.score >= _LEAST)
     candidates = candidates.some(np.lexsort((candidates.start, -candidates.score, candidates.row)))
+    rank = np.arange(len(candidates)) - np.searchsorted(candidates.row, candidates.row)
+    candidates = candidates.some(rank < _COMPARED)
     kept: list[int] = []
     of_row: list[tuple[int, int]] = []
     last = -1

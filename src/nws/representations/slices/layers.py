@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nws.representations.slices.blocks import MOST, WIDTHS, Blocks
+from nws.representations.slices.blocks import MOST, SURE, Blocks
 from nws.representations.slices.named import Columns, missing, spread
 from nws.representations.slices.rows import TINY
 
@@ -20,13 +20,22 @@ _PAIRS = (("gamma", "beta"), ("bias", "beta"), ("gamma", "mean"), ("mean", "devi
 SIDES = (3, 5, 7)
 _HYPOTHESES = (*(f"first{k}" for k in SIDES), *(f"same{k}" for k in SIDES), *(f"half{k}" for k in SIDES), "matrix2", "matrix1")
 _FITS = ("fit", "input", "power_fit", "power")
-_UNITS = int(WIDTHS[-1])
+_EXPLAINED = 0.97
 
 
 def of_blocks(x: np.ndarray, found: Blocks) -> Columns:
     """What each block of slices x (n, L) says, columns (m,). NaN where a slice does not hold the whole of it."""
     values = _values(x, found)
     return {**_of_groups(values), **_correlations(values), **_rows_before(x, found, values)}
+
+
+def believed(found: Blocks, each: Columns) -> np.ndarray:
+    """Which blocks are some, (m,): by their looks, or because rows of a first convolution before them explain their moving means.
+
+    Four units look like a block by chance. The first layer of narrow nets, which tells most, was missed for that.
+    """
+    fits = np.stack([each[f"first{side}_fit"] for side in SIDES])
+    return (found.score >= SURE) | (np.where(np.isnan(fits), 0, fits).max(0) > _EXPLAINED)
 
 
 def layers(x: np.ndarray, found: Blocks, each: Columns) -> Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from nws.errors import NwsError
 from nws.representations.base import Representation
 from nws.representations.slices.blocks import find
 from nws.representations.slices.distribution import distribution
-from nws.representations.slices.layers import layers, of_blocks
+from nws.representations.slices.layers import believed, layers, of_blocks
 from nws.representations.slices.periods import periods
 from nws.representations.slices.pixels import pixels
 from nws.representations.slices.rows import Rows
@@ -33,7 +34,7 @@ def slices(x: np.ndarray) -> tuple[np.ndarray, list[str]]:
     length, n = x.shape[-1], math.prod(x.shape[:-1])
     rows = x.reshape(n, length)
     step = max(1, _AT_ONCE // length)
-    names = list(_columns(np.zeros((1, length), np.float32)))
+    names = _names()
     out = np.empty((n, len(names)), np.float32)
     for start in range(0, n, step):
         some = rows[start : start + step]
@@ -43,12 +44,20 @@ def slices(x: np.ndarray) -> tuple[np.ndarray, list[str]]:
             known = np.stack([*_columns(some[sound]).values()], 1) if sound.any() else 0
             found[sound] = np.clip(known, -_LARGEST, _LARGEST)  # squares of huge weights are infinite in float32
         found[~sound] = np.nan
-    return out.reshape(*x.shape[:-1], len(names)), names
+    return out.reshape(*x.shape[:-1], len(names)), list(names)
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(_columns(np.zeros((1, 2), np.float32)))
 
 
 def _columns(x: np.ndarray) -> dict[str, np.ndarray]:
     rows, found = Rows.of(x), find(x)
     each = of_blocks(x, found) if len(found) else {}
+    if each:
+        some = believed(found, each)
+        found, each = found.some(some), {name: column[some] for name, column in each.items()}
     return distribution(rows) | windows(rows) | periods(rows) | layers(x, found, each) | pixels(x, found, each)
 
 
