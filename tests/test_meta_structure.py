@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 import nws
 from nws.meta import DMC, load, make, save
 from nws.meta.graph import Sweep
+from nws.meta.graph_edges import EdgeReader
 from nws.representations import Placed
 from nws.representations.tokens import neurons
 
@@ -251,3 +252,31 @@ def test_weights_can_be_taken_out(zoo):
     settings = {"graph": {**SMALL["graph"], "max_steps": 2}}
     task = nws.Task("optimizer", without=("bias",), without_at="both")
     assert nws.evaluate("graph", task, zoo, rounds=1, settings=settings)[0].accuracy is not None
+
+
+def switched(n, rng):
+    """KANs, and of each edge whether its base weight is far from 0."""
+    rows = [kan(rng, hidden=3 + k % 3) for k in range(n)]
+    keep = []
+    for row in rows:
+        named = row.layout.unflatten(row.theta)
+        keep.append(np.concatenate([np.abs(named[f"kan{k}.base.weight"]).ravel() > 0.6 for k in (1, 2)]))
+    return rows, keep
+
+
+def test_edges_are_told_apart_in_the_order_of_the_layout_and_follow_a_permutation():
+    (rows, keep), (others, truth) = switched(40, RNG(0)), switched(10, RNG(1))
+    model = EdgeReader(width=16, max_steps=150).fit(rows, keep)
+    said = model.predict_proba(others)
+    assert [p.shape for p in said] == [t.shape for t in truth]
+    assert np.mean([np.mean((p > 0.5) == t) for p, t in zip(said, truth)]) > 0.85
+    for row, before in zip(others, said):
+        moved = permuted(row, RNG(5))
+        hidden = row.layout.groups["kan1"]
+        first, last = before[: 3 * hidden].reshape(hidden, 3), before[3 * hidden :].reshape(2, hidden)
+        old, new = (r.layout.unflatten(r.theta)["kan1.base.weight"] for r in (row, moved))
+        order = [int(np.flatnonzero((old == unit).all(1))[0]) for unit in new]
+        expected = np.concatenate([first[order].ravel(), last[:, order].ravel()])
+        assert_allclose(model.predict_proba([moved])[0], expected, atol=1e-5)
+    with pytest.raises(nws.NwsError, match=r"X\[0\] has 15 edges, y\[0\] has shape"):
+        EdgeReader().fit(rows, [some[1:] for some in keep])
