@@ -13,6 +13,7 @@ from sklearn.exceptions import NotFittedError
 import nws
 from nws.meta import DMC, load, make, save
 from nws.meta.graph import Sweep
+from nws.meta.graph_edges import EdgeReader
 from nws.representations import Placed
 from nws.representations.tokens import neurons
 
@@ -251,3 +252,60 @@ def test_weights_can_be_taken_out(zoo):
     settings = {"graph": {**SMALL["graph"], "max_steps": 2}}
     task = nws.Task("optimizer", without=("bias",), without_at="both")
     assert nws.evaluate("graph", task, zoo, rounds=1, settings=settings)[0].accuracy is not None
+
+
+def switched(n, rng):
+    """KANs, and of each edge whether its base weight is far from 0."""
+    rows = [kan(rng, hidden=3 + k % 3) for k in range(n)]
+    keep = []
+    for row in rows:
+        named = row.layout.unflatten(row.theta)
+        keep.append(np.concatenate([np.abs(named[f"kan{k}.base.weight"]).ravel() > 0.6 for k in (1, 2)]))
+    return rows, keep
+
+
+def test_edges_are_told_apart_in_the_order_of_the_layout_and_follow_a_permutation():
+    (rows, keep), (others, truth) = switched(40, RNG(0)), switched(10, RNG(1))
+    model = EdgeReader(width=16, max_steps=150).fit(rows, keep)
+    said = model.predict_proba(others)
+    assert [p.shape for p in said] == [t.shape for t in truth]
+    assert np.mean([np.mean((p > 0.5) == t) for p, t in zip(said, truth)]) > 0.85
+    for row, before in zip(others, said):
+        moved = permuted(row, RNG(5))
+        hidden = row.layout.groups["kan1"]
+        first, last = before[: 3 * hidden].reshape(hidden, 3), before[3 * hidden :].reshape(2, hidden)
+        old, new = (r.layout.unflatten(r.theta)["kan1.base.weight"] for r in (row, moved))
+        order = [int(np.flatnonzero((old == unit).all(1))[0]) for unit in new]
+        expected = np.concatenate([first[order].ravel(), last[:, order].ravel()])
+        assert_allclose(model.predict_proba([moved])[0], expected, atol=1e-5)
+    with pytest.raises(nws.NwsError, match=r"X\[0\] has 15 edges, y\[0\] has shape"):
+        EdgeReader().fit(rows, [some[1:] for some in keep])
+
+
+def of_family(name, n, rng):
+    """n nets of a built-in family, a little off their initialization, and the same ones changed in all ways that leave the function
+    alone: the order of hidden units, of SIRENs signs and phases, of KANs the canonical scales."""
+    family = nws.families.FAMILIES[name]
+    rows, same = [], []
+    for k in range(n):
+        own = family.space.net(0, k)
+        row = Placed(family.init(own, rng), family.layout(own), own)
+        row = replace(row, theta=(row.theta + 0.02 * rng.normal(size=row.theta.size)).astype(np.float32))
+        rows.append(row)
+        theta = row.layout.permute(row.theta.astype(np.float64), rng)
+        if name == "siren":
+            theta = family.shift(family.flip(theta, rng, own), rng, own)
+        if name.startswith("kan"):
+            theta = family.canonical(theta, row.layout)
+        same.append(replace(row, theta=theta.astype(np.float32)))
+    return rows, same
+
+
+@pytest.mark.parametrize("name", ["mlp", "siren", "relu-inr", "kan", "kan-inr", "resnet8"])
+def test_what_leaves_the_function_alone_does_not_matter(name):
+    rows, same = of_family(name, 3 if name == "resnet8" else 6, RNG(0))
+    y = np.arange(len(rows)) % 2
+    for reader, more in (("probes", {"hidden": False, "probes": 3}), ("graph", {})):
+        model = made(reader, max_steps=2, **more).fit(rows, y)
+        # Phases are moved by 2 pi / 30 in float32, and sines of the function then differ in the fifth digit.
+        assert_allclose(answers(model, same, reader), answers(model, rows, reader), atol=1e-4 if name == "siren" else 1e-5)

@@ -104,6 +104,9 @@ class Inr(Family):
 
         return Module(self.form(config), config.get("omega", 1.0), config.get("offset", 0.0))
 
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float]:
+        return (2,), -1.0, 1.0
+
     # -- pictures -------------------------------------------------------------------------------------------------------------
 
     def points(self, config: Any) -> np.ndarray:

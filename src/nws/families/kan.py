@@ -148,6 +148,9 @@ class Kan(_Splines):
     def widths(self, config: Any) -> list[int]:
         return [config.side**2, *[config.width] * config.depth, config.classes]
 
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float]:
+        return (1, config.side, config.side), 0.0, 1.0
+
     def module(self, config: Any, generator: torch.Generator | None = None) -> torch.nn.Module:
         from nws.families.kan_module import classifier
 

@@ -83,6 +83,9 @@ class Resnet8(Family):
                 theta[t.start : t.stop] = rng.uniform(-bound, bound, t.stop - t.start)
         return theta
 
+    def domain(self, config: Any) -> tuple[tuple[int, ...], float, float]:
+        return (3, 32, 32), 0.0, 1.0
+
     def module(self, config: Any, generator: torch.Generator | None = None) -> torch.nn.Module:
         from nws.families.resnet_module import ResNet
 

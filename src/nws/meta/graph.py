@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         super().__init__()
         few = max(2, frequencies // 4)
         self.waves, self.further = Waves(frequencies), Waves(few)
-        numbers = self.waves.size + (sizes["channels"] - 1) * self.further.size
+        self.numbers = numbers = self.waves.size + (sizes["channels"] - 1) * self.further.size
         self.first = nn.Parameter(torch.randn(sizes["inputs"], width))
         self.last = nn.Parameter(torch.zeros(sizes["outputs"], width))
         self.unseen = nn.Parameter(torch.randn(width))
