@@ -212,7 +212,8 @@ class KanInr(_Splines, Inr):
         """One net after another: the native trainer's lanes are units of a layer, so that a net knows nothing of its company."""
         for place, (config, rng) in enumerate(zip(configs, rngs)):
             records = kan_training.picture(self, config, images.numbered(config.image)[0], rng, snapshots, engine)
-            yield Trained(place, list(records), kan_training.built(engine, config))
+            built = kan_training.built(engine, config)
+            yield Trained(place, list(records), built["engine"], built)
 
     def _usual_configs(self) -> Iterator[Config]:
         config = self.space.net(0, 0)
