@@ -18,6 +18,8 @@ def test_every_block_of_the_page_runs(page: str, blocks: int, tmp_path: Path) ->
         if language == "python" and text.startswith("# my"):
             (tmp_path / text.split()[1]).write_text(text, encoding="utf-8")
             continue
+        if language == "text":  # a command that was measured, on a zoo that takes hours
+            continue
         lines = text.splitlines() if language == "sh" else [None]
         for line in lines:
             command = ["-c", f"import nws\n{text}"] if line is None else ["-m", "nws", *shlex.split(line)[1:]]

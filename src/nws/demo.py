@@ -62,9 +62,9 @@ def run(out: str | Path, nets: int = 300, workers: int | None = None) -> list[Re
 
 
 def on_both_sides(index: pd.DataFrame, name: str) -> bool:
-    """Whether nets of at least two classes of a property stand on both sides of the split, and of all that are there."""
-    counts = index.groupby([name, "split"]).size().unstack(fill_value=0)
-    return counts.shape[0] > 1 and counts.shape[1] == 2 and bool((counts > 0).all(axis=None))
+    """Whether each round can have nets of every class that there is, at least two, to learn from and to be tested."""
+    counts = index.loc[index["status"] == "ok", name].value_counts()
+    return len(counts) > 1 and bool(counts.min() >= 2)
 
 
 def classify(zoo: Zoo, out: Path, properties: Sequence[str], workers: int = 1) -> list[Result]:

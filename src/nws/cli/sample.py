@@ -96,9 +96,10 @@ class Nets:
         from nws.train import Schedule
 
         space = self.drawn_from()
+        drawn = space.sample(self.nets, self.seed)  # refuses what cannot be before images are looked for
         names, live = space.options["dataset"], terminal.console.is_terminal
         sets = sampling.load_images(names, self.data, self.limit, self.limit_test, live, space.family.original)
-        hps = sampling.suited(space.sample(self.nets, self.seed), sets)
+        hps = sampling.suited(drawn, sets)
         return space, hps, sets, Schedule(self.seed, self.snapshots or space.family.snapshots, self.epochs)
 
 
