@@ -3,18 +3,17 @@
 import pandas as pd
 import pytest
 
-from nws.demo import on_both_sides
+from nws.demo import can_be_split
 
 
 @pytest.mark.parametrize(
-    ("classes", "sides", "told"),
+    ("classes", "statuses", "told"),
     [
-        ("aabb", "train test train test", True),
-        ("aabb", "train test train train", False),  # no b to be tested
-        ("aabb", "test test train train", False),
-        ("aabb", "train train train train", False),
-        ("aaaa", "train test train test", False),  # one class is no question
+        ("aabb", "ok ok ok ok", True),
+        ("aaab", "ok ok ok ok", False),  # one b cannot be learned from and be tested
+        ("aabb", "ok ok ok diverged", False),
+        ("aaaa", "ok ok ok ok", False),  # one class is no question
     ],
 )
-def test_a_property_is_read_when_every_class_is_on_both_sides(classes, sides, told):
-    assert on_both_sides(pd.DataFrame({"property": list(classes), "split": sides.split()}), "property") is told
+def test_a_property_is_read_when_every_class_can_stand_on_both_sides(classes, statuses, told):
+    assert can_be_split(pd.DataFrame({"property": list(classes), "status": statuses.split()}), "property") is told

@@ -51,7 +51,7 @@ def run(out: str | Path, nets: int = 300, workers: int | None = None) -> list[Re
             terminal.console.print(f"note: {note}", markup=False)
         with terminal.SamplingBar(nets, done) as bar:
             sampling.fill(zoo, hps, sets, SCHEDULE, workers=workers, on_progress=bar)
-    readable = [name for name in PROPERTIES if on_both_sides(zoo.index, name)]
+    readable = [name for name in PROPERTIES if can_be_split(zoo.index, name)]
     if missing := [name for name in PROPERTIES if name not in readable]:
         terminal.console.print(f"note: {nets} nets are too few to read {', '.join(missing)}: more with --nets", markup=False)
     if not readable:
@@ -61,7 +61,7 @@ def run(out: str | Path, nets: int = 300, workers: int | None = None) -> list[Re
     return rows
 
 
-def on_both_sides(index: pd.DataFrame, name: str) -> bool:
+def can_be_split(index: pd.DataFrame, name: str) -> bool:
     """Whether each round can have nets of every class that there is, at least two, to learn from and to be tested."""
     counts = index.loc[index["status"] == "ok", name].value_counts()
     return len(counts) > 1 and bool(counts.min() >= 2)
